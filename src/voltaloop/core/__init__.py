@@ -12,6 +12,7 @@ from voltaloop.core.errors import (
     VoltaloopError,
     did_you_mean,
 )
+from voltaloop.core.events import Event, Task
 from voltaloop.core.frame import FloatArray, Frame, IntArray, Label
 from voltaloop.core.hashing import canonical_json, digest_of
 from voltaloop.core.registry import Registry, import_object, require
@@ -25,6 +26,7 @@ __all__ = [
     "ArtifactError",
     "CampaignFileError",
     "CampaignFolderError",
+    "Event",
     "FloatArray",
     "Frame",
     "IntArray",
@@ -33,6 +35,7 @@ __all__ = [
     "ReferenceFailure",
     "Registry",
     "StructureError",
+    "Task",
     "UnknownBackendError",
     "VoltaloopError",
     "canonical_json",

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from voltaloop.core.frame import FloatArray, Frame, Label
@@ -24,22 +27,45 @@ class Reference(Protocol):
         """Energy in eV, forces in eV/Å, stress in eV/Å3 (or None), moments in μB (or None)."""
 
 
-@runtime_checkable
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class CommitteePrediction:
+    """What each of n members says of a frame.
+
+    energy: (n,) eV; forces: (n, n_atoms, 3) eV/Å; stress: (n, 6) eV/Å3 or None;
+    descriptor: (d,) mean descriptor of the frame's atoms, for distances between frames.
+    """
+
+    energy: FloatArray
+    forces: FloatArray
+    stress: FloatArray | None
+    descriptor: FloatArray
+
+
 class Committee(Protocol):
-    """Several fits of one potential. ``n`` members; member arrays come first in every shape."""
+    """Several fits of one potential, run by LAMMPS as their mean or one by one."""
 
     @property
     def size(self) -> int:
         """Number of members."""
 
-    def predict(self, frame: Frame) -> CommitteePrediction:
+    @property
+    def species(self) -> tuple[str, ...]:
+        """Chemical symbols in the order of the LAMMPS types."""
+
+    def predict(self, frame: Frame, *, stress: bool = False) -> CommitteePrediction:
         """What every member says of the frame."""
 
+    def member(self, index: int) -> Committee:
+        """The committee of one member only."""
 
-class CommitteePrediction(Protocol):
-    """energy: (n,) eV; forces: (n, n_atoms, 3) eV/Å; stress: (n, 6) eV/Å3 or None;
-    descriptor: (d,) the mean descriptor of the frame's atoms, for distances between frames."""
+    def averaged(self) -> Committee:
+        """The committee mean as a committee of one."""
 
-    energy: FloatArray
-    forces: FloatArray
-    descriptor: FloatArray
+    def pair_commands(self, folder: Path) -> list[str]:
+        """Write the files of the committee mean into ``folder``; the LAMMPS pair commands."""
+
+    def to_arrays(self) -> dict[str, FloatArray]:
+        """The arrays that, with :meth:`to_json`, are the whole committee."""
+
+    def to_json(self) -> Mapping[str, Any]:
+        """The rest of what is the whole committee."""

@@ -4,8 +4,8 @@ Each survives a process border (pickle) because none overrides ``__init__`` with
 than the ones it passes on to ``Exception``.
 """
 
-from difflib import get_close_matches
 from collections.abc import Iterable
+from difflib import get_close_matches
 
 
 class VoltaloopError(Exception):
@@ -21,7 +21,7 @@ class CampaignFolderError(VoltaloopError):
 
 
 class StructureError(VoltaloopError):
-    """A structure cannot be used: unreadable, no lithium, overlapping atoms, unreachable content."""
+    """A structure cannot be used: unreadable, no lithium, atoms overlap, content unreachable."""
 
 
 class UnknownBackendError(VoltaloopError):

@@ -3,7 +3,7 @@
 from voltaloop.crystals.cells import compact, supercell
 from voltaloop.crystals.composition import INITIAL_MOMENTS, formula_units
 from voltaloop.crystals.distances import OVERLAP_FRACTION, closest_pair, minimum_distance
-from voltaloop.crystals.layers import layer_normal
+from voltaloop.crystals.layers import hexagonal_parameters, layer_normal
 from voltaloop.crystals.orderings import Ordering, orderings, reachable_contents
 from voltaloop.crystals.prototypes import PROTOTYPES, Prototype, lithium_metal
 from voltaloop.crystals.reading import load_structure
@@ -18,6 +18,7 @@ __all__ = [
     "closest_pair",
     "compact",
     "formula_units",
+    "hexagonal_parameters",
     "layer_normal",
     "lithium_metal",
     "load_structure",

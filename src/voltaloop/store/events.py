@@ -8,7 +8,6 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -34,7 +33,7 @@ from sqlalchemy import (
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
-from voltaloop.core import CampaignFolderError, canonical_json
+from voltaloop.core import CampaignFolderError, Event, canonical_json
 from voltaloop.store.files import sync_folder
 
 SCHEMA_VERSION = 1
@@ -61,20 +60,6 @@ _meta = Table(
 
 Draft = tuple[str, Mapping[str, Any]]
 """What is to become an event: (kind, data)."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Event:
-    """Something that happened in a campaign.
-
-    seq: 1, 2, 3 … without gaps; time: seconds since 1970, UTC; kind: what happened, at most 64
-    characters; data: JSON.
-    """
-
-    seq: int
-    time: float
-    kind: str
-    data: Mapping[str, Any]
 
 
 class EventLog:

@@ -1,0 +1,309 @@
+"""The campaign file: what a user writes, every key documented where it is declared."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+import yaml
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveInt,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from voltaloop.campaigns.durations import Duration
+from voltaloop.core import CampaignFileError, Registry, UnknownBackendError, did_you_mean
+from voltaloop.potentials import POTENTIALS
+from voltaloop.references import REFERENCES, Gate
+
+EXPLORERS = ("lammps",)
+
+
+class Section(BaseModel):
+    """A part of the campaign file; unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True)
+
+
+class Starting(Section):
+    """The first frames, made before any potential exists: strained and rattled orderings."""
+
+    frames: PositiveInt = Field(25, description="how many, shared evenly by the lithium contents")
+    rattle_A: float = Field(  # noqa: N815 - units keep their case
+        0.08, gt=0, le=0.5, description="standard deviation of the displacements in Å"
+    )
+    strain: float = Field(
+        0.02, ge=0, le=0.1, description="standard deviation of the strain components"
+    )
+
+
+class Material(Section):
+    """What is explored."""
+
+    structure: str = Field(
+        min_length=1,
+        description="a built-in prototype (LiCoO2, LiMnO2, LiNiO2) or the path of a CIF, POSCAR "
+        "or other file that ASE reads, relative to the campaign file; with all its lithium",
+    )
+    supercell: tuple[PositiveInt, PositiveInt, PositiveInt] = Field(
+        (2, 2, 1), description="repeats along the three vectors of the structure"
+    )
+    lithium: Annotated[list[float], Field(min_length=2)] = Field(
+        [1.0, 0.75, 0.5, 0.25, 0.0], description="contents x of Li_x MO2 to explore"
+    )
+    orderings: PositiveInt = Field(
+        4, description="most Li/vacancy orderings for each content; more are sampled from the seed"
+    )
+    starting: Starting = Field(default_factory=Starting, description="the first frames")
+
+    @field_validator("lithium")
+    @classmethod
+    def _different_and_not_negative(cls, contents: list[float]) -> list[float]:
+        if any(x < 0 for x in contents):
+            raise ValueError("lithium contents must not be negative")
+        if len(set(contents)) != len(contents):
+            raise ValueError("lithium contents must differ from each other")
+        return sorted(contents, reverse=True)
+
+
+class EngineSection(BaseModel):
+    """An engine by name; the other keys are the engine's own options."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    engine: str
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The engine's own options."""
+        return dict(self.model_extra or {})
+
+
+class ReferenceSection(EngineSection):
+    """The engine taken as truth."""
+
+    engine: str = Field(
+        "chgnet", description="chgnet, gpaw, tblite or ase (any ASE calculator by import path)"
+    )
+    gate: Gate = Field(default_factory=Gate, description="what a label must keep to be accepted")
+    relax: bool = Field(
+        True,
+        description="also relax the answer's structures with the reference itself, to compare "
+        "(switch off where one label takes minutes)",
+    )
+
+
+class PotentialSection(EngineSection):
+    """The force field that learns."""
+
+    engine: str = Field("pod", description="pod")
+
+
+class Explore(Section):
+    """Molecular dynamics with the committee mean."""
+
+    engine: Literal["lammps"] = Field("lammps", description="lammps")
+    ensemble: Literal["nvt", "npt"] = Field("npt", description="npt lets the cell move")
+    temperature: tuple[float, float] = Field(
+        (300.0, 900.0), description="lowest and highest temperature in K; every run ramps up"
+    )
+    pressure_GPa: float = Field(  # noqa: N815 - units keep their case
+        0.0, ge=-50, le=200, description="pressure in GPa"
+    )
+    steps: int = Field(4000, ge=20, description="steps of a full run; first runs are shorter")
+    timestep_fs: float = Field(1.0, gt=0, le=5, description="time step in fs")
+    sample_every: int = Field(50, ge=1, description="steps between two assessed frames")
+
+    @field_validator("temperature")
+    @classmethod
+    def _rising_temperatures(cls, temperature: tuple[float, float]) -> tuple[float, float]:
+        low, high = temperature
+        if not 0 < low <= high <= 5000:
+            raise ValueError(f"expected 0 < lowest <= highest <= 5000 K, got [{low}, {high}]")
+        return temperature
+
+    @model_validator(mode="after")
+    def _samples_within_a_run(self) -> Explore:
+        if self.sample_every > self.steps:
+            raise ValueError(
+                f"sample_every ({self.sample_every}) must not exceed steps ({self.steps})"
+            )
+        return self
+
+
+class Select(Section):
+    """Which frames are labelled."""
+
+    batch: PositiveInt = Field(8, description="labels between two trainings")
+    random_share: float = Field(
+        0.15,
+        ge=0.1,
+        le=1.0,
+        description="share of labels chosen at random; they feed the calibration (at least 0.1)",
+    )
+    lower_trust_eV_per_A: float | None = Field(  # noqa: N815 - units keep their case
+        None, gt=0, description="a force sigma above it is uncertain, eV/Å (null: from the noise)"
+    )
+    upper_trust_eV_per_A: float | None = Field(  # noqa: N815 - units keep their case
+        None, gt=0, description="a force sigma above it is broken, eV/Å (null: from the noise)"
+    )
+
+    @model_validator(mode="after")
+    def _lower_below_upper(self) -> Select:
+        low, high = self.lower_trust_eV_per_A, self.upper_trust_eV_per_A
+        if low is not None and high is not None and low >= high:
+            raise ValueError(f"lower_trust_eV_per_A ({low}) must be below upper ({high})")
+        return self
+
+
+class Audit(Section):
+    """The final examination: fresh frames, labelled and never trained on."""
+
+    labels: PositiveInt = Field(20, description="frames, shared evenly by the lithium contents")
+
+
+class Stop(Section):
+    """When learning ends; whatever comes first. Audit and answer follow."""
+
+    labels: PositiveInt = Field(150, description="labels in training")
+    volume_change_percent: float | None = Field(
+        0.5, gt=0, description="± of the volume change on full delithiation, percentage points"
+    )
+    voltage_V: float | None = Field(  # noqa: N815 - units keep their case
+        0.05, gt=0, description="± of the average voltage in V"
+    )
+    wall_time: Duration = Field(
+        600.0, description="longest time of learning: 90s, 10m, 2h, 1d", validate_default=False
+    )
+
+
+class Resources(Section):
+    """Workers of each pool on this machine."""
+
+    explore: PositiveInt = Field(1, description="molecular dynamics and relaxations")
+    label: PositiveInt = Field(1, description="reference calculations")
+    train: PositiveInt = Field(1, description="training and scoring")
+    threads: PositiveInt = Field(1, description="threads of each worker")
+
+
+class CampaignFile(Section):
+    """One closed loop: from a material to volume and voltage with error bars."""
+
+    name: str = Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$",
+        description="letters, digits, '.', '_' and '-'; also the folder in runs/",
+    )
+    seed: int = Field(1, ge=0, lt=2**31, description="every random choice derives from it")
+    material: Material
+    reference: ReferenceSection = Field(default_factory=lambda: ReferenceSection())
+    potential: PotentialSection = Field(default_factory=lambda: PotentialSection())
+    explore: Explore = Field(default_factory=lambda: Explore())
+    select: Select = Field(default_factory=lambda: Select())
+    audit: Audit = Field(default_factory=lambda: Audit())
+    stop: Stop = Field(default_factory=lambda: Stop())
+    resources: Resources = Field(default_factory=lambda: Resources())
+
+    @model_validator(mode="after")
+    def _budget_holds_the_starting_frames(self) -> CampaignFile:
+        if self.material.starting.frames >= self.stop.labels:
+            raise ValueError(
+                f"stop.labels ({self.stop.labels}) must exceed material.starting.frames "
+                f"({self.material.starting.frames})"
+            )
+        return self
+
+
+def read_campaign_file(path: Path) -> tuple[CampaignFile, str]:
+    """The validated campaign and its text. Raises CampaignFileError with every mistake found."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError as err:
+        raise CampaignFileError(
+            f"There is no campaign file {path}. Write one with: voltaloop init NAME"
+        ) from err
+    except (OSError, UnicodeDecodeError) as err:
+        raise CampaignFileError(f"The campaign file {path} cannot be read: {err}") from err
+    return parse_campaign(text, str(path)), text
+
+
+def parse_campaign(text: str, where: str) -> CampaignFile:
+    """The campaign in ``text``; ``where`` names it in errors."""
+    try:
+        data = yaml.safe_load(text)
+    except yaml.YAMLError as err:
+        raise CampaignFileError(f"{where} is not valid YAML: {err}") from err
+    if not isinstance(data, Mapping):
+        raise CampaignFileError(
+            f"{where}: expected keys such as name and material, got {type(data).__name__}. "
+            "Write a commented example with: voltaloop init NAME"
+        )
+    try:
+        campaign = CampaignFile.model_validate(dict(data))
+    except ValidationError as err:
+        raise CampaignFileError(_explained(where, err, CampaignFile)) from err
+    check_engine(REFERENCES, campaign.reference, "reference", where)
+    check_engine(POTENTIALS, campaign.potential, "potential", where)
+    return campaign
+
+
+def check_engine(registry: Registry[Any], section: EngineSection, key: str, where: str) -> BaseModel:
+    """The engine's validated options."""
+    try:
+        engine = registry.load(section.engine)
+    except UnknownBackendError as err:
+        raise CampaignFileError(f"{where}: {key}.engine: {err}") from err
+    model: type[BaseModel] = engine.Settings
+    try:
+        return model.model_validate(section.options)
+    except ValidationError as err:
+        raise CampaignFileError(_explained(where, err, model, (key,))) from err
+
+
+def build_engine(registry: Registry[Any], section: EngineSection) -> Any:
+    """The engine of a section, built from its options."""
+    engine = registry.load(section.engine)
+    return engine(engine.Settings.model_validate(section.options))
+
+
+def _explained(
+    where: str, err: ValidationError, model: type[BaseModel], prefix: tuple[str, ...] = ()
+) -> str:
+    lines = [_sentence(dict(error), model, prefix) for error in err.errors()]
+    return "\n".join([f"{where} cannot be used:", *(f"  - {line}" for line in lines)])
+
+
+def _sentence(error: dict[str, Any], model: type[BaseModel], prefix: tuple[str, ...]) -> str:
+    location = [*prefix, *(str(part) for part in error["loc"])]
+    key = ".".join(location) or "the file"
+    if error["type"] == "extra_forbidden":
+        known = _known_keys(model, error["loc"][:-1])
+        return (
+            f"unknown key '{key}'.{did_you_mean(str(error['loc'][-1]), known)} "
+            f"Known here: {', '.join(sorted(known))}."
+        )
+    if error["type"] == "missing":
+        return f"{key} is missing."
+    message = str(error["msg"]).removeprefix("Value error, ")
+    if error["type"] == "value_error":
+        return f"{key}: {message}."
+    return f"{key}: {message}, got {error['input']!r}."
+
+
+def _known_keys(model: type[BaseModel], location: Iterable[Any]) -> list[str]:
+    """The keys allowed at a place in the file."""
+    for part in location:
+        field = model.model_fields.get(str(part))
+        if field is None:
+            return []
+        candidates = [field.annotation, *get_args(field.annotation)]
+        inner = [c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)]
+        if not inner:
+            return []
+        model = inner[0]
+    return list(model.model_fields)

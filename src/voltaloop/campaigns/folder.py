@@ -1,0 +1,102 @@
+"""The campaign folder: what lies where."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from voltaloop.campaigns.file import CampaignFile, parse_campaign
+from voltaloop.core import CampaignFolderError
+from voltaloop.store import ArtifactStore, CampaignLock, EventLog
+
+
+@dataclass(frozen=True, slots=True)
+class CampaignFolder:
+    """A folder with campaign.yaml, events.sqlite, artifacts/, answer.json and report.html."""
+
+    root: Path
+
+    @property
+    def campaign_path(self) -> Path:
+        return self.root / "campaign.yaml"
+
+    @property
+    def log_path(self) -> Path:
+        return self.root / "events.sqlite"
+
+    @property
+    def answer_path(self) -> Path:
+        return self.root / "answer.json"
+
+    @property
+    def report_path(self) -> Path:
+        return self.root / "report.html"
+
+    @property
+    def artifacts(self) -> ArtifactStore:
+        return ArtifactStore(self.root / "artifacts")
+
+    def campaign(self) -> tuple[CampaignFile, str]:
+        """The campaign that this folder belongs to, and its text."""
+        self._check_is_campaign()
+        text = self.campaign_path.read_text(encoding="utf-8")
+        return parse_campaign(text, str(self.campaign_path)), text
+
+    def _check_is_campaign(self) -> None:
+        if not self.campaign_path.is_file() or not self.log_path.is_file():
+            raise CampaignFolderError(
+                f"{self.root} is no campaign folder: expected campaign.yaml and events.sqlite in "
+                "it. Start a campaign with: voltaloop run FILE"
+            )
+
+    def refuse_other_campaign(self, text: str) -> None:
+        """Raise unless the folder is new, empty, or was made from this very campaign text."""
+        if self.campaign_path.is_file():
+            if self.campaign_path.read_text(encoding="utf-8") != text:
+                raise CampaignFolderError(
+                    f"{self.root} holds another campaign, or an earlier version of this one: its "
+                    "campaign.yaml differs. Use another folder with --out, or another name."
+                )
+            return
+        if self.root.exists() and (not self.root.is_dir() or any(self.root.iterdir())):
+            raise CampaignFolderError(
+                f"{self.root} is not empty and no campaign folder. Use another one with --out."
+            )
+
+    @contextmanager
+    def held(self, text: str) -> Iterator[EventLog]:
+        """The event log for writing, with the folder locked and campaign.yaml in place."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        with CampaignLock(self.root):
+            self.artifacts.remove_leftovers()
+            if not self.campaign_path.exists():
+                write_text(self.campaign_path, text)
+            log = EventLog.open(self.log_path)
+            try:
+                yield log
+            finally:
+                log.close()
+
+    def read_log(self) -> EventLog:
+        """The event log for reading, also while the campaign runs."""
+        self._check_is_campaign()
+        return EventLog.open(self.log_path, read_only=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    with temporary.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def write_json(path: Path, data: Any) -> None:
+    write_text(path, json.dumps(data, indent=2, allow_nan=False) + "\n")

@@ -1,0 +1,315 @@
+"""From the event log to the records of the report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from voltaloop.campaigns.folder import CampaignFolder
+from voltaloop.campaigns.policy import PotentialPolicy
+from voltaloop.core import EV_PER_A3_IN_GPA, MEV, Event, Task
+from voltaloop.report import (
+    AuditRecord,
+    CampaignHistory,
+    ExplorationRecord,
+    LabelRecord,
+    RefusalRecord,
+    TaskRecord,
+    TrainingRound,
+)
+from voltaloop.report.history import CampaignState as ShownState
+from voltaloop.store import ArtifactStore
+from voltaloop.thinker import Ledger
+from voltaloop.uncertainty import Calibration, auto_trust, t_width
+
+Json = Mapping[str, Any]
+ROLES_IN_TRAINING = {"start", "uncertain", "random"}
+
+
+def campaign_history(folder: CampaignFolder) -> CampaignHistory:
+    """Everything that the report and the status show, from the log as it is now."""
+    campaign, text = folder.campaign()
+    reader = _Reader(PotentialPolicy(campaign, folder.artifacts), folder.artifacts)
+    with folder.read_log() as log:
+        for event in log.read():
+            reader.take(event)
+    state = reader.policy.state
+    return CampaignHistory(
+        name=campaign.name,
+        campaign_text=text,
+        answer=None if state.answer is None else reader.timed_answer(state.answer),
+        versions=reader.versions,
+        seed=campaign.seed,
+        n_atoms=state.facts.get("n_atoms", 0),
+        formula=state.facts.get("formula", campaign.material.structure),
+        state=reader.shown_state(),
+        labels=reader.labels,
+        rounds=reader.finished_rounds(),
+        tasks=reader.tasks(),
+        explorations=reader.explorations,
+        audit=reader.audit(),
+        refusals=reader.refusals,
+        notes=reader.notes(),
+    )
+
+
+class _Reader:
+    """Folds the log once more, this time for people."""
+
+    def __init__(self, policy: PotentialPolicy, store: ArtifactStore) -> None:
+        self.policy = policy
+        self.versions: Mapping[str, str] = {}
+        self.labels: list[LabelRecord] = []
+        self.explorations: list[ExplorationRecord] = []
+        self.refusals: list[RefusalRecord] = []
+        self._store = store
+        self._ledger = Ledger({})
+        self._submitted: dict[str, tuple[Task, float]] = {}
+        self._ended: list[TaskRecord] = []
+        self._pending: dict[str, dict[str, Any]] = {}
+        self._rounds: list[dict[str, Any]] = []
+        self._covered: list[Json] = []
+
+    def take(self, event: Event) -> None:
+        task = self._task_of(event)
+        self._ledger.fold(event)
+        now = self._ledger.active_s
+        self.policy.fold(event, task)
+        match event.kind:
+            case "session":
+                self.versions = {"python": event.data["python"], **event.data["versions"]}
+            case "submitted":
+                submitted = Task.from_json(event.data["task"])
+                self._submitted[submitted.id] = (submitted, now)
+            case "finished" if task is not None:
+                self._take_finished(event, task, now)
+            case "failed" if task is not None:
+                self._end(task, now, "failed", None)
+            case "estimated":
+                self._note_estimate(event.data)
+            case _:
+                pass
+
+    def _task_of(self, event: Event) -> Task | None:
+        if event.kind not in {"finished", "failed"}:
+            return None
+        return self._submitted[event.data["id"]][0]
+
+    def _take_finished(self, event: Event, task: Task, now: float) -> None:
+        result, cost = event.data["result"], event.data["ended"] - event.data["started"]
+        outcome = "refused" if "refused" in result else "done"
+        self._end(task, now, outcome, event)
+        purpose = self.policy.state.purposes[task.id]
+        match task.function:
+            case "label" if "refused" in result:
+                refusal = result["refused"]
+                self.refusals.append(
+                    RefusalRecord(
+                        time_s=now,
+                        frame=result["frame"][:64],
+                        reason=refusal["reason"],
+                        detail=refusal["detail"],
+                    )
+                )
+            case "label" if purpose["role"] in ROLES_IN_TRAINING:
+                self._pending[result["label"]] = self._label_facts(result, purpose, now, cost)
+            case "train":
+                self._take_training(task, result, now, cost)
+            case "explore":
+                self.explorations.append(self._exploration(task, purpose, result, now))
+            case _:
+                pass
+
+    def _end(self, task: Task, now: float, outcome: str, event: Event | None) -> None:
+        _, submitted = self._submitted[task.id]
+        length = 0.0 if event is None else event.data["ended"] - event.data["started"]
+        self._ended.append(
+            TaskRecord(
+                id=task.id,
+                pool=task.pool,
+                function=task.function,
+                submitted_s=submitted,
+                started_s=max(now - length, submitted),
+                ended_s=now,
+                outcome=outcome,
+                cpu_s=None if event is None else event.data["cpu_s"],
+                title=task.title,
+            )
+        )
+
+    def _label_facts(self, result: Json, purpose: Json, now: float, cost: float) -> dict[str, Any]:
+        return {
+            "frame": result["frame"][:64],
+            "origin": purpose["role"],
+            "x": purpose["x"],
+            "temperature_K": purpose["temperature"],
+            "time_s": now,
+            "cost_s": cost,
+            "energy_eV_per_atom": result["energy_per_atom"],
+            "force_sigma_max": purpose.get("sigma"),
+            "reason": purpose.get("reason", "strained and rattled ordering"),
+        }
+
+    def _take_training(self, task: Task, result: Json, now: float, cost: float) -> None:
+        generation = self.policy.state.generation
+        scored = result["scored"] or [None] * len(task.inputs["new"])
+        for (_, label), score in zip(task.inputs["new"], scored, strict=True):
+            facts = self._pending.pop(label)
+            if score is not None:
+                assessment = score["assessment"]
+                facts |= {
+                    "generation": generation - 1,
+                    "energy_error_eV_per_atom": score["energy_error"],
+                    "energy_sigma": assessment["energy_sigma"],
+                    "energy_t_width": assessment["energy_width"],
+                    "force_rmse": score["force_rmse"],
+                }
+                if facts["origin"] == "random":
+                    self._covered.append(score["covered"])
+            self.labels.append(LabelRecord(index=len(self.labels) + 1, **facts))
+        self._rounds.append(self._round(generation, result, now, cost))
+
+    def _round(self, generation: int, result: Json, now: float, cost: float) -> dict[str, Any]:
+        held_out, chosen = result["held_out"], result["hyperparameters"]
+        wanted = self.policy.campaign.select
+        trust = auto_trust(
+            held_out["force"],
+            lower=wanted.lower_trust_eV_per_A,
+            upper=wanted.upper_trust_eV_per_A,
+        )
+        stress = held_out.get("stress")
+        return {
+            "generation": generation,
+            "time_s": now,
+            "n_labels": len(self.labels),
+            "heldout_energy_rmse_meV_per_atom": held_out["energy"] * MEV,
+            "heldout_force_rmse_eV_per_A": held_out["force"],
+            "heldout_stress_rmse_GPa": None if stress is None else stress * EV_PER_A3_IN_GPA,
+            "weights": {key: value for key, value in chosen.items() if key != "ridge"},
+            "ridge": chosen.get("ridge"),
+            "cost_s": cost,
+            "lower_trust": trust.lower,
+            "upper_trust": trust.upper,
+            **self._running_coverage(),
+        }
+
+    def _running_coverage(self) -> dict[str, Any]:
+        """Of the random share so far, each scored before it entered training."""
+        if not self._covered:
+            return {}
+        n = len(self._covered)
+        means = {key: sum(one[key] for one in self._covered) / n for key in self._covered[0]}
+        return {
+            "n_scored": n,
+            "coverage_energy_raw": means["energy_raw"],
+            "coverage_energy": means["energy"],
+            "coverage_force_raw": means["force_raw"],
+            "coverage_force": means["force"],
+        }
+
+    def _note_estimate(self, data: Json) -> None:
+        keys = (
+            "volume_change_percent",
+            "volume_change_err",
+            "average_voltage_V",
+            "average_voltage_err",
+        )
+        self._rounds[data["generation"]] |= {key: data[key] for key in keys}
+
+    def _exploration(
+        self, task: Task, purpose: Json, result: Json, now: float
+    ) -> ExplorationRecord:
+        plan = task.inputs["plan"]
+        return ExplorationRecord(
+            time_s=now,
+            x=self.policy.state.facts["orderings"][purpose["ordering"]]["x"],
+            ensemble=plan["ensemble"],
+            temperature_from_K=plan["temperature_from"],
+            temperature_to_K=plan["temperature_to"],
+            steps=result["steps"],
+            steps_planned=plan["steps"],
+            outcome=result["outcome"],
+            generation=purpose["generation"],
+            max_force_sigma=result["force_sigma"],
+            sigma_steps=result["sample_steps"],
+        )
+
+    def finished_rounds(self) -> list[TrainingRound]:
+        return [TrainingRound(**fields) for fields in self._rounds]
+
+    def tasks(self) -> list[TaskRecord]:
+        """Ended tasks, then those under way."""
+        under_way = [
+            TaskRecord(
+                id=flight.task.id,
+                pool=flight.task.pool,
+                function=flight.task.function,
+                submitted_s=self._submitted[flight.task.id][1],
+                outcome="waiting",
+                title=flight.task.title,
+            )
+            for flight in self._ledger.flights.values()
+        ]
+        return [*self._ended, *under_way]
+
+    def audit(self) -> list[AuditRecord]:
+        state = self.policy.state
+        if state.score is None:
+            return []
+        force = Calibration(**state.trainings[-1]["calibrations"]["force"])
+        return [
+            _audit_record(record, force) for record in self._store.get_json(state.score["records"])
+        ]
+
+    def timed_answer(self, answer: Json) -> dict[str, Any]:
+        """The answer with the wall time of the whole campaign."""
+        return {**answer, "wall_s": round(self._ledger.active_s, 1)}
+
+    def shown_state(self) -> ShownState:
+        state = self.policy.state
+        if state.failed is not None:
+            return "failed"
+        return "finished" if state.answer is not None else "running"
+
+    def notes(self) -> list[str]:
+        state = self.policy.state
+        notes = [] if state.failed is None else [f"The campaign ended without an answer: {state.failed}."]
+        if state.lithium is not None and "energy" in state.lithium:
+            reference = self.policy.campaign.reference
+            dispersion = reference.options.get("dispersion", "the engine's default")
+            notes.append(
+                f"Voltages are against bcc Li from the same reference "
+                f"({reference.engine}, dispersion: {dispersion}): "
+                f"{state.lithium['energy']:.4f} eV per atom."
+            )
+        for run in state.audit_runs:
+            if run.result["outcome"] != "completed":
+                x = state.facts["orderings"][run.ordering]["x"]
+                notes.append(
+                    f"The audit run at x = {x:g} ended as {run.result['outcome']} after "
+                    f"{run.result['steps']} steps: {run.result['detail']}"
+                )
+        return notes
+
+
+def _audit_record(record: Json, force: Calibration) -> AuditRecord:
+    assessment = record["assessment"]
+
+    def gpa(stress: list[float] | None) -> list[float] | None:
+        return None if stress is None else [value * EV_PER_A3_IN_GPA for value in stress]
+
+    return AuditRecord(
+        x=record["x"],
+        temperature_K=record["temperature"],
+        n_atoms=record["n_atoms"],
+        reference_energy_eV_per_atom=record["reference_energy"],
+        predicted_energy_eV_per_atom=record["predicted_energy"],
+        energy_sigma=assessment["energy_sigma"],
+        energy_t_width=assessment["energy_width"],
+        reference_forces=record["reference_forces"],
+        predicted_forces=record["predicted_forces"],
+        force_sigma=force.sigma(record["force_s"]).tolist(),
+        force_t_width=t_width(record["force_s"], assessment["n"]).tolist(),
+        reference_stress=gpa(record["reference_stress"]),
+        predicted_stress=gpa(record["predicted_stress"]),
+    )

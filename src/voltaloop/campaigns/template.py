@@ -1,0 +1,76 @@
+"""The commented campaign file that ``voltaloop init`` writes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel
+
+from voltaloop.campaigns.file import CampaignFile
+from voltaloop.potentials import POTENTIALS
+from voltaloop.references import REFERENCES
+
+_EXAMPLE = {"material": {"structure": "LiNiO2"}, "stop": {"wall_time": "10m"}}
+_NESTED = {"gate", "starting"}
+WIDTH = 44
+
+
+def campaign_template(name: str) -> str:
+    """Every key with its default, and its description as a comment."""
+    lines = [
+        "# A voltaloop campaign. Every key below shows its default; remove what you do not change.",
+        f"name: {name}",
+        "seed: 1".ljust(WIDTH) + f"# {_description(CampaignFile, 'seed')}",
+    ]
+    for key in ("material", "reference", "potential", "explore", "select", "audit", "stop"):
+        lines += _section(key)
+    lines += _section("resources")
+    return "\n".join(lines) + "\n"
+
+
+def _section(key: str) -> list[str]:
+    model = _model(CampaignFile, key)
+    lines = ["", f"{key}:".ljust(WIDTH) + f"# {model.__doc__.strip().splitlines()[0]}"]
+    lines += _fields(model, _EXAMPLE.get(key, {}), indent=2)
+    engines: dict[str, type[BaseModel]] = {}
+    if key == "reference":
+        engines = {"chgnet": REFERENCES.load("chgnet").Settings}
+    if key == "potential":
+        engines = {"pod": POTENTIALS.load("pod").Settings}
+    for settings in engines.values():
+        lines += _fields(settings, {}, indent=2)
+    return lines
+
+
+def _fields(model: type[BaseModel], example: dict[str, Any], indent: int) -> list[str]:
+    lines: list[str] = []
+    for name, field in model.model_fields.items():
+        if name in _NESTED:
+            lines += [" " * indent + f"{name}:".ljust(WIDTH - indent) + f"# {field.description}"]
+            lines += _fields(_model(model, name), {}, indent + 2)
+            continue
+        value = example.get(name, field.default)
+        text = " " * indent + f"{name}: {_yaml(value)}"
+        lines.append(text.ljust(WIDTH) + f"# {field.description or ''}".rstrip(" #"))
+    return lines
+
+
+def _model(parent: type[BaseModel], name: str) -> type[BaseModel]:
+    model = parent.model_fields[name].annotation
+    assert isinstance(model, type)  # noqa: S101 - sections are plain models
+    assert issubclass(model, BaseModel)  # noqa: S101
+    return model
+
+
+def _description(model: type[BaseModel], name: str) -> str:
+    return model.model_fields[name].description or ""
+
+
+def _yaml(value: Any) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(_yaml(item) for item in value) + "]"
+    return str(value)

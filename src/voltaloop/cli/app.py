@@ -1,0 +1,66 @@
+"""The program ``voltaloop``: commands are found here, and errors become exit codes."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import Annotated
+
+import typer
+
+from voltaloop.cli import check, export, init, report, run, schema, status
+from voltaloop.cli.output import error_console
+
+EXIT_BAD_INPUT = 2
+
+app = typer.Typer(
+    name="voltaloop",
+    help="Closed-loop discovery of battery materials, unattended, to answers with error bars.\n\n"
+    "Start with: voltaloop init NAME, then voltaloop run NAME.yaml.",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+app.command("init")(init.init)
+app.command("validate")(check.validate)
+app.command("run")(run.run)
+app.command("status")(status.status)
+app.command("report")(report.report)
+app.command("export")(export.export)
+app.command("schema")(schema.schema)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from voltaloop import __version__
+
+        typer.echo(f"voltaloop {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[  # noqa: ARG001 - handled by its callback
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version."),
+    ] = False,
+) -> None:
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+
+
+def main() -> None:
+    """Run the program; an error meant for the user is one clear text and exit code 2."""
+    from voltaloop.core.errors import VoltaloopError
+
+    try:
+        app()
+    except VoltaloopError as err:
+        error_console().print(f"[bold red]Error:[/] {_escaped(str(err))}", soft_wrap=True)
+        sys.exit(EXIT_BAD_INPUT)
+
+
+def _escaped(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(text)

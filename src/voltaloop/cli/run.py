@@ -1,0 +1,66 @@
+"""voltaloop run"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from voltaloop.cli.output import console, error_console, is_interactive
+
+EXIT_FAILED = 1
+EXIT_STOPPED = 130
+
+
+def run(
+    file: Annotated[Path, typer.Argument(help="Campaign file (YAML).")],
+    out: Annotated[
+        Path | None, typer.Option(help="Campaign folder.", show_default="runs/NAME")
+    ] = None,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Plain lines instead of progress bars.")
+    ] = False,
+) -> None:
+    """Run a campaign to its answer; on a folder that exists already, go on where it stopped.
+
+    Writes DIR/answer.json and DIR/report.html. Ctrl-C or SIGTERM ends it cleanly; the same command
+    goes on. Exit code 0: answered, 1: failed, 2: bad input, 130: stopped.
+    """
+    from voltaloop.campaigns import CampaignFolder, campaign_history, read_campaign_file, run_campaign
+    from voltaloop.cli.progress import BarProgress, LineProgress
+    from voltaloop.report import answer_table, headline_sentence
+
+    campaign, text = read_campaign_file(file)
+    folder = CampaignFolder(out or Path("runs") / campaign.name)
+    progress_class = BarProgress if is_interactive(quiet=quiet) else LineProgress
+    with progress_class(error_console(), campaign.stop.labels, campaign.audit.labels) as progress:
+        ending = run_campaign(
+            campaign, text, file.resolve().parent, folder, watch=progress.watch
+        )
+    out_console = console(quiet=quiet)
+    if ending.state == "stopped":
+        out_console.print(
+            f"Stopped; everything finished is kept. Go on with: voltaloop run {file}"
+            + (f" --out {out}" if out else ""),
+            soft_wrap=True,
+        )
+        raise typer.Exit(EXIT_STOPPED)
+    if ending.state == "failed":
+        error_console().print(f"The campaign ended without an answer: {ending.reason}")
+        error_console().print(f"Report: {folder.report_path}", soft_wrap=True)
+        raise typer.Exit(EXIT_FAILED)
+    history = campaign_history(folder)
+    out_console.print(headline_sentence(history), soft_wrap=True)
+    _print_table(out_console, answer_table(history))
+    out_console.print(f"Answer: {folder.answer_path}", soft_wrap=True)
+    out_console.print(f"Report: {folder.report_path}", soft_wrap=True)
+
+
+def _print_table(out_console, table) -> None:  # type: ignore[no-untyped-def]
+    from rich.table import Table
+
+    shown = Table(title=table.caption)
+    for header in table.headers:
+        shown.add_column(header)
+    for row in table.rows:
+        shown.add_row(*row)
+    out_console.print(shown)

@@ -1,0 +1,15 @@
+"""Molecular dynamics and other ways to visit structures."""
+
+from voltaloop.exploration.md import MdLimits, MdModel, MdPlan, MdResult, Outcome, Sample, run_md
+from voltaloop.exploration.statics import static_evaluator
+
+__all__ = [
+    "MdLimits",
+    "MdModel",
+    "MdPlan",
+    "MdResult",
+    "Outcome",
+    "Sample",
+    "run_md",
+    "static_evaluator",
+]

@@ -1,0 +1,140 @@
+"""What every event log promises, as tests to inherit."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from voltaloop.core import CampaignFolderError
+from voltaloop.store import Event, EventLog
+
+_WRITER = """
+import sys
+from voltaloop.store import EventLog
+log = EventLog.open(sys.argv[1])
+for n in range(50):
+    log.append([("written", {"n": n})], now=float(n))
+    print(n, flush=True)
+sys.stdin.read()
+"""
+
+
+class EventLogContract:
+    """Inherit, write ``make_target``, and the suite runs::
+
+    class TestMine(EventLogContract):
+        def make_target(self, tmp_path: Path) -> str:
+            return "mine://..."
+    """
+
+    def make_target(self, tmp_path: Path) -> Path | str:
+        """Where a log can be opened, empty and the same for one ``tmp_path``."""
+        raise NotImplementedError("return a path or URL for EventLog.open")
+
+    @pytest.fixture
+    def target(self, tmp_path: Path) -> Path | str:
+        return self.make_target(tmp_path)
+
+    @pytest.fixture
+    def log(self, target: Path | str) -> Iterator[EventLog]:
+        with EventLog.open(target) as log:
+            yield log
+
+    def test_a_new_log_is_empty(self, log: EventLog) -> None:
+        assert log.count() == 0
+        assert list(log.read()) == []
+
+    def test_events_are_numbered_from_one_without_gaps(self, log: EventLog) -> None:
+        first = log.append([("started", {}), ("proposed", {"x": 0.5})], now=10.0)
+        second = log.append([("labelled", {"energy": -1.5})], now=11.0)
+        assert [event.seq for event in first + second] == [1, 2, 3]
+        assert log.count() == 3
+
+    def test_what_append_returns_is_what_a_reader_gets(
+        self, log: EventLog, target: Path | str
+    ) -> None:
+        data = {"x": (0.1, 0.2), "by number": {7: True}, "µ": None, "tiny": 5e-324}
+        written = log.append([("proposed", data)], now=1700000000.123456)
+        with EventLog.open(target) as other:
+            assert list(other.read()) == written
+        read_back = {"x": [0.1, 0.2], "by number": {"7": True}, "µ": None, "tiny": 5e-324}
+        assert written == [
+            Event(seq=1, time=1700000000.123456, kind="proposed", data=read_back),
+        ]
+
+    def test_reading_can_begin_after_any_event(self, log: EventLog) -> None:
+        log.append([("tick", {"n": n}) for n in range(2500)], now=0.0)
+        assert [event.seq for event in log.read(after=2497)] == [2498, 2499, 2500]
+        assert [event.data["n"] for event in log.read()] == list(range(2500))
+        assert list(log.read(after=2500)) == []
+
+    def test_nothing_to_append_appends_nothing(self, log: EventLog) -> None:
+        assert log.append([], now=0.0) == []
+        assert log.count() == 0
+
+    @pytest.mark.parametrize("value", [float("nan"), float("inf"), object(), {1, 2}])
+    def test_what_json_cannot_hold_is_refused_with_all_that_came_with_it(
+        self, log: EventLog, value: object
+    ) -> None:
+        with pytest.raises(
+            ValueError, match=r"Event 'bad': .* JSON.*Expected text, finite numbers"
+        ):
+            log.append([("good", {}), ("bad", {"value": value})], now=0.0)
+        assert log.count() == 0
+
+    @pytest.mark.parametrize("now", [float("nan"), float("-inf")])
+    def test_a_time_that_is_no_time_is_refused(self, log: EventLog, now: float) -> None:
+        with pytest.raises(ValueError, match="Event time: expected finite seconds"):
+            log.append([("tick", {})], now=now)
+
+    @pytest.mark.parametrize("kind", ["", "k" * 65])
+    def test_a_kind_must_be_a_short_word(self, log: EventLog, kind: str) -> None:
+        with pytest.raises(ValueError, match="Event kind: expected 1 to 64 characters"):
+            log.append([(kind, {})], now=0.0)
+
+    def test_a_reader_sees_what_is_written_meanwhile(
+        self, log: EventLog, target: Path | str
+    ) -> None:
+        log.append([("one", {})], now=0.0)
+        with EventLog.open(target, read_only=True) as reader:
+            pages = reader.read()
+            assert next(pages).kind == "one"
+            log.append([("two", {})], now=1.0)
+            assert [event.kind for event in reader.read(after=1)] == ["two"]
+
+    def test_a_reader_cannot_write(self, log: EventLog, target: Path | str) -> None:
+        with (
+            EventLog.open(target, read_only=True) as reader,
+            pytest.raises(CampaignFolderError, match="opened for reading only"),
+        ):
+            reader.append([("one", {})], now=0.0)
+        assert log.count() == 0
+
+    def test_two_writers_leave_no_gap_and_no_double(
+        self, log: EventLog, target: Path | str
+    ) -> None:
+        with EventLog.open(target) as other:
+            for n in range(10):
+                (log, other)[n % 2].append([("tick", {"n": n})], now=0.0)
+        assert [(event.seq, event.data["n"]) for event in log.read()] == [
+            (n + 1, n) for n in range(10)
+        ]
+
+    def test_what_was_appended_survives_a_kill_of_the_writer(self, target: Path | str) -> None:
+        writer = subprocess.Popen(  # noqa: S603 - our own program
+            [sys.executable, "-c", _WRITER, str(target)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        with writer:
+            assert writer.stdout is not None
+            acknowledged = [int(writer.stdout.readline()) for _ in range(20)]
+            writer.kill()
+        with EventLog.open(target) as log:
+            kept = [event.data["n"] for event in log.read()]
+            assert kept[:20] == acknowledged
+            assert kept == list(range(len(kept)))
+            assert log.append([("next", {})], now=0.0)[0].seq == len(kept) + 1

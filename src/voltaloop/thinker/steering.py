@@ -1,0 +1,168 @@
+"""The loop around the mind: submit, wait, write down, decide, submit.
+
+An event is on disk before it acts, and a result before it is used: every round writes all its
+events in one transaction and submits tasks only afterwards.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import CancelledError, Future
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from voltaloop.core.events import Event, Task
+from voltaloop.thinker.ledger import Flight
+from voltaloop.thinker.mind import Draft, Mind
+
+WAIT_LIMIT_S = 0.5
+"""No wait is longer, so that a stop request or a passed time mark is seen at once."""
+
+
+class Log(Protocol):
+    """Where events are kept: what :meth:`append` returned is on disk."""
+
+    def append(self, drafts: Sequence[Draft], now: float) -> list[Event]:
+        """Write all drafts in one transaction."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What a Doer's run gave: a JSON result, when it ran (unix seconds) and its CPU seconds."""
+
+    result: Mapping[str, Any]
+    started: float
+    ended: float
+    cpu_s: float
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "result": dict(self.result),
+            "started": self.started,
+            "ended": self.ended,
+            "cpu_s": self.cpu_s,
+        }
+
+
+class Steering:
+    """Drives a mind: one thread, one writer of the log.
+
+    submit: starts a task in its pool and returns a future of an :class:`Outcome`; marks: seconds
+    of active time → name of the clock event to record when they have passed; watch: called with
+    the new events after every round (progress bars).
+    """
+
+    def __init__(
+        self,
+        mind: Mind,
+        log: Log,
+        submit: Callable[[Task], Future[Outcome]],
+        *,
+        marks: Mapping[str, float],
+        describe_failure: Callable[[BaseException], str] = repr,
+        watch: Callable[[Sequence[Event]], None] = lambda events: None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._mind = mind
+        self._log = log
+        self._submit = submit
+        self._marks = marks
+        self._describe_failure = describe_failure
+        self._watch = watch
+        self._clock = clock
+        self._done: queue.SimpleQueue[tuple[Flight, Future[Outcome]]] = queue.SimpleQueue()
+        self._stop = threading.Event()
+
+    def stop(self) -> None:
+        """Ask for a clean end; safe to call from a signal handler."""
+        self._stop.set()
+
+    def run(self, first: Sequence[Draft]) -> bool:
+        """Steer until the policy is over (True) or a stop was asked for (False).
+
+        first: the external events that this session begins with. Tasks that were under way when
+        the last session ended are run again.
+        """
+        left_over = list(self._mind.ledger.flights.values())
+        self._round(first)
+        for flight in left_over:
+            self._start(flight)
+        while not self._mind.policy.over():
+            if self._stop.is_set():
+                return False
+            drafts = self._wait()
+            if drafts:
+                self._round(drafts)
+        return True
+
+    def drain(self, seconds: float) -> None:
+        """Wait for running tasks up to ``seconds`` and write down what they give.
+
+        What is decided meanwhile is written too, and started by the next session.
+        """
+        end = time.monotonic() + seconds
+        while self._mind.ledger.flights and (left := end - time.monotonic()) > 0:
+            if drafts := self._ended(min(left, WAIT_LIMIT_S)):
+                self._round(drafts, act=False)
+
+    def _round(self, drafts: Sequence[Draft], *, act: bool = True) -> None:
+        now = self._clock()
+        events = [event for draft in drafts for event in self._mind.react(draft, now)]
+        self._write(events, now)
+        for event in events:
+            if act and event.kind == "submitted":
+                task = Task.from_json(event.data["task"])
+                self._start(Flight(task=task, attempt=event.data["attempt"]))
+
+    def _write(self, events: Sequence[Event], now: float) -> None:
+        written = self._log.append([(event.kind, event.data) for event in events], now)
+        if [event.seq for event in written] != [event.seq for event in events]:
+            raise RuntimeError("Another process has written to this event log")
+        self._watch(written)
+
+    def _start(self, flight: Flight) -> None:
+        future = self._submit(flight.task)
+        future.add_done_callback(lambda done: self._done.put((flight, done)))
+
+    def _wait(self) -> list[Draft]:
+        """Ended tasks (all there are, at least after one wait) and passed marks."""
+        return [*self._ended(WAIT_LIMIT_S), *self._passed_marks()]
+
+    def _ended(self, seconds: float) -> list[Draft]:
+        drafts: list[Draft] = []
+        try:
+            drafts += self._draft(*self._done.get(timeout=seconds))
+            while True:
+                drafts += self._draft(*self._done.get_nowait())
+        except queue.Empty:
+            return drafts
+
+    def _draft(self, flight: Flight, future: Future[Outcome]) -> list[Draft]:
+        try:
+            outcome = future.result()
+        except CancelledError:
+            return []
+        except Exception as err:  # noqa: BLE001 - any failure of a Doer is data, not an end
+            failure = {
+                "id": flight.task.id,
+                "task": flight.task.to_json(),
+                "attempt": flight.attempt,
+                "reason": type(err).__name__,
+                "detail": str(err),
+                "traceback": self._describe_failure(err),
+            }
+            return [("failed", failure)]
+        return [("finished", {"id": flight.task.id, **outcome.to_json()})]
+
+    def _passed_marks(self) -> list[Draft]:
+        ledger = self._mind.ledger
+        active = ledger.active_now(self._clock())
+        return [
+            ("clock", {"mark": mark, "active_s": round(active, 3)})
+            for mark, seconds in self._marks.items()
+            if mark not in ledger.marks and active >= seconds
+        ]
+
