@@ -223,6 +223,7 @@ def _quality(state: CampaignState) -> Json:
     return {
         "labels": len(state.labels),
         "labels_start": sum(one.origin == "start" for one in state.labels),
+        "labels_relaxed": sum(one.origin == "relaxed" for one in state.labels),
         "labels_random": sum(one.origin == "random" for one in state.labels),
         "labels_audit": len(state.audit),
         "labels_refused": len(state.refused),

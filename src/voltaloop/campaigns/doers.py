@@ -238,6 +238,7 @@ def explore(inputs: Mapping[str, Any], store: ArtifactStore) -> Json:
 def relax_committee(inputs: Mapping[str, Any], store: ArtifactStore) -> Json:
     """Relax an ordering with the committee mean, then with every member from there."""
     committee = _get_committee(inputs["committee"], inputs["potential"], store)
+    calibrations = Calibrations.from_json(inputs["calibrations"])
     frame, pressure = _frame(inputs, store), inputs["pressure_GPa"]
     limit = inputs["force_limit"]
     try:
@@ -252,10 +253,17 @@ def relax_committee(inputs: Mapping[str, Any], store: ArtifactStore) -> Json:
     except StructureError as failure:
         return {"refused": {"reason": "StructureError", "detail": str(failure)}}
     step = PRESSURE_STEP_GPA / EV_PER_A3_IN_GPA
+    prediction = committee.predict(mean.frame)
+    found = calibrations.assess(Spread.of(prediction.energy, prediction.forces))
     return {
         **_relaxed_json(mean, store),
         "compressibility": (mean.frame.volume - pressed.frame.volume) / step,
         "members": [_relaxed_json(member, store, keep_frame=False) for member in members],
+        "descriptors": store.put_arrays(descriptors=prediction.descriptor[None, :]),
+        "assessment": found.as_dict(),
+        "force_sigma": [found.force_sigma_max],
+        "temperatures": [0.0],
+        "sample_steps": [0],
     }
 
 

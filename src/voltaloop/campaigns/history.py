@@ -23,7 +23,7 @@ from voltaloop.thinker import Ledger
 from voltaloop.uncertainty import Calibration, auto_trust, t_width
 
 Json = Mapping[str, Any]
-ROLES_IN_TRAINING = {"start", "uncertain", "random"}
+ROLES_IN_TRAINING = {"start", "relaxed", "uncertain", "random"}
 
 
 def campaign_history(folder: CampaignFolder) -> CampaignHistory:
@@ -173,7 +173,7 @@ class _Reader:
         held_out, chosen = result["held_out"], result["hyperparameters"]
         wanted = self.policy.campaign.select
         trust = auto_trust(
-            held_out["force"],
+            result["calibrations"]["force"]["floor"],
             lower=wanted.lower_trust_eV_per_A,
             upper=wanted.upper_trust_eV_per_A,
         )

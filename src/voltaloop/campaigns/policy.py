@@ -27,17 +27,17 @@ Rule = Callable[[Ledger, int], Sequence[Decision]]
 FAILURES_TO_HALT = 6
 """So many refused labels in a row mean that something is wrong with all of them."""
 
-ESTIMATE_EVERY = 4
-"""Generations between two estimates of the answer."""
-
-FIRST_ESTIMATE_SHARE = 0.4
-"""Of the label budget: before that the answer moves too much to be worth the time."""
+ESTIMATE_EVERY_BATCHES = 3
+"""Batches of labels between two estimates of the answer; the relaxed frames are labelled too."""
 
 STEADY_ESTIMATES = 2
 """So many estimates in a row must meet the thresholds."""
 
 FIRST_RUN_SHARE = 8
 """The first runs are this much shorter; every generation doubles them."""
+
+TRAINED_ROLES = frozenset({"start", "relaxed", "uncertain", "random"})
+"""What a label that enters training was chosen for."""
 
 RELAX_FORCE_LIMIT = 0.01
 REFERENCE_FORCE_LIMIT = 0.03
@@ -155,23 +155,24 @@ class PotentialPolicy:
 
     def _select(self, ledger: Ledger, seq: int) -> Sequence[Decision]:
         """Choose frames of the newest runs for labelling."""
-        runs = [run for run in self.state.fresh_runs if run.result["force_sigma"]]
-        self.state.fresh_runs.clear()
-        room = self._label_room(ledger)
-        if not runs or room <= 0:
+        runs = self.state.fresh_runs
+        if not runs:
             return []
+        relaxed = [c for run in runs if run.at_rest for c in self._candidates(run)]
+        room = self._label_room(ledger, spare=len(relaxed))
         wanted = self.campaign.select
         share = wanted.random_share * (self.state.selected + room) - self.state.selected_random
         picks = select(
-            [c for run in runs for c in self._candidates(run)],
+            [c for run in runs if not run.at_rest for c in self._candidates(run)],
             self._known_descriptors(),
             self.trust(),
             count=room,
             n_random=int(np.ceil(max(share, 0.0))),
             rng=np.random.default_rng([self.campaign.seed, seq]),
+            relaxed=relaxed,
         )
         by_task = {run.task: run for run in runs}
-        decisions: list[Decision] = []
+        decisions: list[Decision] = [("selected", {"runs": list(by_task), "count": len(picks)})]
         for pick in picks:
             task_id, _, index = pick.key.partition(":")
             decisions += self._selection(by_task[task_id], int(index), pick.origin, pick)
@@ -189,7 +190,8 @@ class PotentialPolicy:
         if state.lithium is None:
             return []
         found = estimate(self.campaign, state, generation)
-        return [("estimated", {"generation": generation, **found})]
+        labels = self.state.trained_count
+        return [("estimated", {"generation": generation, "labels": labels, **found})]
 
     def _explore(self, ledger: Ledger, seq: int) -> Sequence[Decision]:
         """Keep the workers busy with runs of the newest committee."""
@@ -245,7 +247,7 @@ class PotentialPolicy:
         del ledger
         runs, contents = self.state.audit_runs, self._contents()
         begun = any(
-            "samples" in purpose and purpose["role"] == "audit"
+            purpose["role"] == "audit" and "index" in purpose
             for purpose in self.state.purposes.values()
         )
         if begun or len(runs) < len(contents):
@@ -279,7 +281,7 @@ class PotentialPolicy:
         """Score the audit when all its labels are in."""
         del seq
         purposes = self.state.purposes.values()
-        asked = sum("samples" in p and p["role"] == "audit" for p in purposes)
+        asked = sum(p["role"] == "audit" and "index" in p for p in purposes)
         refused = sum(r["role"] == "audit" for r in self.state.refused)
         if not asked or len(self.state.audit) + refused < asked:
             return []
@@ -316,7 +318,7 @@ class PotentialPolicy:
         """Trust levels of the latest committee on the calibrated scale, eV/Å."""
         wanted = self.campaign.select
         return auto_trust(
-            self.state.trainings[-1]["held_out"]["force"],
+            self.state.trainings[-1]["calibrations"]["force"]["floor"],
             lower=wanted.lower_trust_eV_per_A,
             upper=wanted.upper_trust_eV_per_A,
         )
@@ -327,17 +329,21 @@ class PotentialPolicy:
     def _labels_under_way(self, ledger: Ledger) -> int:
         return sum(
             flight.task.function == "label"
-            and self.state.purposes[flight.task.id]["role"] in {"start", "uncertain", "random"}
+            and self.state.purposes[flight.task.id]["role"] in TRAINED_ROLES
             for flight in ledger.flights.values()
         )
 
-    def _label_room(self, ledger: Ledger) -> int:
-        """How many frames may be selected now: half a batch at most, within batch and budget."""
+    def _label_room(self, ledger: Ledger, spare: int = 0) -> int:
+        """How many frames may be selected now: half a batch at most, within batch and budget.
+
+        ``spare``: relaxed frames, which may exceed the batch but not the budget.
+        """
         under_way = self._labels_under_way(ledger)
         untrained = len(self.state.labels) - self.state.trained_count
         batch = self.campaign.select.batch
         budget = self.campaign.stop.labels - len(self.state.labels) - under_way
-        return min(batch - under_way - untrained, max(batch // 2, 1), budget)
+        usual = min(batch - under_way - untrained, max(batch // 2, 1))
+        return min(max(usual, 0) + spare, budget)
 
     def _contents(self) -> list[float]:
         return sorted({o["x"] for o in self.state.facts["orderings"]}, reverse=True)
@@ -360,13 +366,15 @@ class PotentialPolicy:
         state, stop = self.state, self.campaign.stop
         if stop.volume_change_percent is None and stop.voltage_V is None:
             return None
-        last = state.estimates[-1]["generation"] if state.estimates else -ESTIMATE_EVERY
+        last = state.estimates[-1]["generation"] if state.estimates else -1
         begun = [p["generation"] for p in state.purposes.values() if p["role"] == "relax"]
         if begun and max(begun) > last:
             return int(max(begun))
-        due = state.generation >= last + ESTIMATE_EVERY
-        enough = len(state.labels) >= FIRST_ESTIMATE_SHARE * stop.labels
-        return state.generation if due and enough else None
+        batch = self.campaign.select.batch
+        first = len(state.facts["starting"]) - (ESTIMATE_EVERY_BATCHES - 1) * batch
+        seen = state.estimates[-1]["labels"] if state.estimates else first
+        due = state.trained_count >= seen + ESTIMATE_EVERY_BATCHES * batch
+        return state.generation if due else None
 
     def _is_certain(self) -> bool:
         stop, recent = self.campaign.stop, self.state.estimates[-STEADY_ESTIMATES:]
@@ -382,6 +390,8 @@ class PotentialPolicy:
         )
 
     def _candidates(self, run: Explored) -> list[Candidate]:
+        if not run.result["force_sigma"]:
+            return []
         descriptors = self._store.get_arrays(run.result["descriptors"])["descriptors"]
         return [
             Candidate(key=f"{run.task}:{i}", sigma=sigma, descriptor=descriptors[i])
@@ -401,8 +411,12 @@ class PotentialPolicy:
     def _selection(self, run: Explored, index: int, role: str, pick: Any) -> list[Decision]:
         result = run.result
         x = self._ordering(run.ordering)["x"]
-        source = {"samples": result["samples"], "index": index}
         reason = "fresh MD, at random" if pick is None else pick.reason
+        source = (
+            {"frame": result["frame"]}
+            if run.at_rest
+            else {"samples": result["samples"], "index": index}
+        )
         return self._with_purpose(
             self._label_task(source, f"{role} x={x:.2f}"),
             role=role,
@@ -413,7 +427,7 @@ class PotentialPolicy:
             generation=run.generation,
             sigma=result["force_sigma"][index],
             reason=reason,
-            **source,
+            index=index,
         )
 
     # -- tasks ------------------------------------------------------------------------------
@@ -508,6 +522,7 @@ class PotentialPolicy:
             inputs = {
                 "potential": self._potential,
                 "committee": self.state.trainings[generation]["committee"],
+                "calibrations": self.state.trainings[generation]["calibrations"],
                 "frame": self._ordering(i)["frame"],
                 "pressure_GPa": self.campaign.explore.pressure_GPa,
                 "force_limit": RELAX_FORCE_LIMIT,

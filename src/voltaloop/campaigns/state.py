@@ -10,7 +10,7 @@ from voltaloop.core import Event, Task
 from voltaloop.thinker import MAX_ATTEMPTS
 
 Json = Mapping[str, Any]
-Origin = Literal["start", "uncertain", "random", "audit"]
+Origin = Literal["start", "relaxed", "uncertain", "random", "audit"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,11 +27,12 @@ class Labelled:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explored:
-    """A finished run whose frames may be selected."""
+    """A finished run whose frames may be selected; ``at_rest``: a relaxation, with one frame."""
 
     task: str
     generation: int
     ordering: int
+    at_rest: bool
     result: Json
 
 
@@ -79,6 +80,8 @@ class CampaignState:
                 self._finished(task, data["result"])
             case "failed" if task is not None and data["attempt"] >= MAX_ATTEMPTS:
                 self._gave_up(task, f"{data['reason']}: {data['detail']}")
+            case "selected":
+                self.fresh_runs = [r for r in self.fresh_runs if r.task not in data["runs"]]
             case "estimated":
                 self.estimates.append(data)
             case "stopped":
@@ -99,7 +102,7 @@ class CampaignState:
         match purpose["role"]:
             case "explore":
                 self.explorations_started += 1
-            case "uncertain" | "random":
+            case "relaxed" | "uncertain" | "random":
                 self.selected += 1
                 self.selected_random += purpose["role"] == "random"
                 self.untrained_descriptors.append((purpose["descriptors"], purpose["index"]))
@@ -119,6 +122,8 @@ class CampaignState:
                 self._explored(task, purpose, result)
             case "relax_committee":
                 self.relaxed[purpose["generation"], purpose["ordering"]] = result
+                if "refused" not in result:
+                    self._explored(task, purpose, result)
             case "relax_reference" if purpose["role"] == "lithium":
                 self.lithium = result
             case "relax_reference":
@@ -152,6 +157,7 @@ class CampaignState:
             task=task.id,
             generation=purpose["generation"],
             ordering=purpose["ordering"],
+            at_rest=task.function == "relax_committee",
             result=result,
         )
         (self.audit_runs if purpose["role"] == "audit" else self.fresh_runs).append(run)

@@ -27,7 +27,7 @@ def run(
     """
     from voltaloop.campaigns import CampaignFolder, campaign_history, read_campaign_file, run_campaign
     from voltaloop.cli.progress import BarProgress, LineProgress
-    from voltaloop.report import answer_table, headline_sentence
+    from voltaloop.report import answer_table, headline, headline_sentence
 
     campaign, text = read_campaign_file(file)
     folder = CampaignFolder(out or Path("runs") / campaign.name)
@@ -49,7 +49,8 @@ def run(
         error_console().print(f"Report: {folder.report_path}", soft_wrap=True)
         raise typer.Exit(EXIT_FAILED)
     history = campaign_history(folder)
-    out_console.print(headline_sentence(history), soft_wrap=True)
+    if (found := headline(history)) is not None:
+        out_console.print(headline_sentence(found), soft_wrap=True)
     _print_table(out_console, answer_table(history))
     out_console.print(f"Answer: {folder.answer_path}", soft_wrap=True)
     out_console.print(f"Report: {folder.report_path}", soft_wrap=True)

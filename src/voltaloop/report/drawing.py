@@ -21,7 +21,7 @@ PURPLE = "#8a66d0"
 GREY = "#8792a2"
 BAND = "rgba(44,156,114,0.14)"
 
-ORIGIN_COLOURS = {"start": GREY, "uncertain": BLUE, "random": ORANGE}
+ORIGIN_COLOURS = {"start": GREY, "relaxed": GREEN, "uncertain": BLUE, "random": ORANGE}
 OUTCOME_COLOURS = {
     "completed": GREEN,
     "uncertain": BLUE,

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 CampaignState = Literal["running", "finished", "paused", "failed"]
-LabelOrigin = Literal["start", "uncertain", "random"]
+LabelOrigin = Literal["start", "relaxed", "uncertain", "random"]
 ExplorationOutcome = Literal[
     "completed",
     "uncertain",

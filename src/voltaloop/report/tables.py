@@ -27,7 +27,7 @@ from voltaloop.report.history import (
 from voltaloop.report.quality import Coverage, audit_coverage, audit_errors
 
 Standing = Literal["good", "open", "bad", "unknown"]
-ORIGINS = ("start", "uncertain", "random")
+ORIGINS = ("start", "relaxed", "uncertain", "random")
 OUTCOMES = (
     "completed",
     "uncertain",
@@ -427,7 +427,7 @@ def reference_sentence(found: Headline) -> str | None:
 def rests_on_sentence(history: CampaignHistory) -> str:
     """``129 labels: 25 start, 85 uncertain, 19 random; 3 refused.``"""
     counts = Counter(label.origin for label in history.labels)
-    parts = [f"{counts[origin]} {origin}" for origin in ("start", "uncertain", "random")]
+    parts = [f"{counts[origin]} {origin}" for origin in ORIGINS]
     return (
         f"{plural(len(history.labels), 'label')}: {', '.join(parts)}; "
         f"{len(history.refusals)} refused."

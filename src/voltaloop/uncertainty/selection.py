@@ -11,14 +11,17 @@ from numpy.typing import NDArray
 
 from voltaloop.core import FloatArray
 
-LOWER_IN_FLOORS = 1.5
-UPPER_IN_FLOORS = 12.0
+LOWER_IN_FLOORS = 1.2
+UPPER_IN_FLOORS = 10.0
 MIN_UPPER = 1.0
 """eV/Å. An upper trust level below this would cut off hot but sound frames."""
 
 NEAR_DUPLICATE = 0.25
 """A frame nearer to a labelled one than this share of the labelled frames' own median distance to
 their nearest neighbours teaches nothing new."""
+
+
+Origin = Literal["relaxed", "uncertain", "random"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,9 +35,10 @@ class TrustLevels:
 def auto_trust(
     floor: float, *, lower: float | None = None, upper: float | None = None
 ) -> TrustLevels:
-    """Levels from the noise floor in eV/Å (the committee's held-out force error); given ones win.
+    """Levels from the noise floor in eV/Å; given ones win.
 
-    An uncertain atom is one whose sigma clearly exceeds what the potential reaches elsewhere.
+    The floor is that of the force calibration: the error that stays where all members agree. More
+    labels of such frames cannot lower it, so an uncertain atom is one that clearly exceeds it.
     """
     low = LOWER_IN_FLOORS * floor if lower is None else lower
     high = max(UPPER_IN_FLOORS * floor, MIN_UPPER, 2 * low) if upper is None else upper
@@ -52,10 +56,11 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Picked:
-    """A frame to label: "uncertain" picks are chosen, "random" picks feed the calibration."""
+    """A frame to label: "relaxed" ones carry the answer, "uncertain" ones were chosen for their
+    sigma, "random" ones feed the calibration."""
 
     key: str
-    origin: Literal["uncertain", "random"]
+    origin: Origin
     sigma: float
     reason: str
 
@@ -68,26 +73,35 @@ def select(  # noqa: PLR0913 - each is a different thing, the numbers by keyword
     count: int,
     n_random: int,
     rng: np.random.Generator,
+    relaxed: Sequence[Candidate] = (),
 ) -> list[Picked]:
     """Up to ``count`` frames: ``n_random`` at random, then uncertain ones far from each other.
 
-    known: (n_labelled, d) descriptors of the frames labelled already (or being labelled); each
+    relaxed: frames at rest, which the answer is computed from; they come first, whatever their
+    sigma. known: (n_labelled, d) descriptors of the frames labelled already (or being labelled); each
     descriptor counts in units of its standard deviation over known frames and candidates. Random
     picks come from all frames below the upper trust level, whatever their sigma; no pick is a
     near-duplicate of a known frame or of an earlier pick.
     """
-    sound = [c for c in candidates if c.sigma <= trust.upper]
+    sound = [c for c in (*relaxed, *candidates) if c.sigma <= trust.upper]
+    resting = {c.key for c in relaxed}
     if not sound or count <= 0:
         return []
     space = _Distances(np.array([c.descriptor for c in sound]), known)
     picks: list[Picked] = []
-    for index in rng.permutation(len(sound)):
+    moving = [i for i, c in enumerate(sound) if c.key not in resting]
+    for index in (i for i, c in enumerate(sound) if c.key in resting):
+        if len(picks) < count and space.is_new(index):
+            picks.append(_picked(sound[index], "relaxed", "the answer rests on it"))
+            space.take(index)
+    n_random += len(picks)
+    for index in rng.permutation(moving):
         if len(picks) >= min(n_random, count):
             break
         if space.is_new(index):
             picks.append(_picked(sound[index], "random", "random share"))
             space.take(index)
-    uncertain = np.array([c.sigma >= trust.lower for c in sound])
+    uncertain = np.array([c.sigma >= trust.lower and c.key not in resting for c in sound])
     while len(picks) < count:
         farthest = space.farthest(uncertain)
         if farthest is None:
@@ -102,7 +116,7 @@ def select(  # noqa: PLR0913 - each is a different thing, the numbers by keyword
     return picks
 
 
-def _picked(candidate: Candidate, origin: Literal["uncertain", "random"], reason: str) -> Picked:
+def _picked(candidate: Candidate, origin: Origin, reason: str) -> Picked:
     return Picked(key=candidate.key, origin=origin, sigma=candidate.sigma, reason=reason)
 
 

@@ -102,13 +102,15 @@ class Fit:
 
 
 def solve(gram: FloatArray, moment: FloatArray, ridge: float) -> FloatArray:
-    """Ridge solution on columns scaled to unit norm; raises LinAlgError when singular."""
+    """Ridge solution on columns scaled to unit norm; LinAlgError when singular or not finite."""
     scale = 1.0 / np.sqrt(np.maximum(np.diag(gram), np.finfo(float).tiny))
     scale[np.diag(gram) <= 0] = 0.0
     scaled = gram * scale[:, None] * scale[None, :]
     scaled[np.diag_indices_from(scaled)] += ridge
     factor = cho_factor(scaled, lower=True, overwrite_a=True, check_finite=False)
     solution: FloatArray = scale * cho_solve(factor, scale * moment, check_finite=False)
+    if not np.isfinite(solution).all():
+        raise LinAlgError("The normal equations have no finite solution")
     return solution
 
 
