@@ -1,4 +1,4 @@
-"""Whole campaigns: the file a user writes, the policy that decides, the run that ends in an answer."""
+"""Whole campaigns: the file a user writes, the policy that decides, the run to an answer."""
 
 from voltaloop.campaigns.exporting import FORMATS, export_labels
 from voltaloop.campaigns.file import CampaignFile, parse_campaign, read_campaign_file

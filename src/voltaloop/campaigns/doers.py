@@ -58,9 +58,7 @@ def perform(root: str, task: Task) -> Outcome:
     doer = DOERS[task.function]
     started, cpu = time.time(), _cpu_seconds()
     result = doer.run(task.inputs, ArtifactStore(root))
-    return Outcome(
-        result=result, started=started, ended=time.time(), cpu_s=_cpu_seconds() - cpu
-    )
+    return Outcome(result=result, started=started, ended=time.time(), cpu_s=_cpu_seconds() - cpu)
 
 
 def _cpu_seconds() -> float:
@@ -227,11 +225,11 @@ def explore(inputs: Mapping[str, Any], store: ArtifactStore) -> Json:
         "steps": result.steps,
         "samples": store.put_json(samples),
         "descriptors": store.put_arrays(
-            descriptors=np.array(descriptors[: len(samples)]).reshape(len(samples), -1)
+            descriptors=np.array(descriptors[: len(samples)], dtype=float)
         ),
-        "sample_steps": [sample["step"] for sample in samples],
-        "temperatures": [round(sample["temperature"], 1) for sample in samples],
-        "force_sigma": [sample["assessment"]["force_sigma_max"] for sample in samples],
+        "sample_steps": [sample.step for sample in result.samples],
+        "temperatures": [round(sample.temperature, 1) for sample in result.samples],
+        "force_sigma": [sample.force_sigma for sample in result.samples],
     }
 
 
@@ -243,9 +241,7 @@ def relax_committee(inputs: Mapping[str, Any], store: ArtifactStore) -> Json:
     limit = inputs["force_limit"]
     try:
         mean = _relaxed_by(committee.averaged(), frame, pressure, limit)
-        pressed = _relaxed_by(
-            committee.averaged(), mean.frame, pressure + PRESSURE_STEP_GPA, limit
-        )
+        pressed = _relaxed_by(committee.averaged(), mean.frame, pressure + PRESSURE_STEP_GPA, limit)
         members = [
             _relaxed_by(committee.member(k), mean.frame, pressure, limit)
             for k in range(committee.size)

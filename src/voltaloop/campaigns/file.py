@@ -35,7 +35,7 @@ class Starting(Section):
     """The first frames, made before any potential exists: strained and rattled orderings."""
 
     frames: PositiveInt = Field(25, description="how many, shared evenly by the lithium contents")
-    rattle_A: float = Field(  # noqa: N815 - units keep their case
+    rattle_A: float = Field(
         0.08, gt=0, le=0.5, description="standard deviation of the displacements in Å"
     )
     strain: float = Field(
@@ -113,9 +113,7 @@ class Explore(Section):
     temperature: tuple[float, float] = Field(
         (300.0, 900.0), description="lowest and highest temperature in K; every run ramps up"
     )
-    pressure_GPa: float = Field(  # noqa: N815 - units keep their case
-        0.0, ge=-50, le=200, description="pressure in GPa"
-    )
+    pressure_GPa: float = Field(0.0, ge=-50, le=200, description="pressure in GPa")
     steps: int = Field(4000, ge=20, description="steps of a full run; first runs are shorter")
     timestep_fs: float = Field(1.0, gt=0, le=5, description="time step in fs")
     sample_every: int = Field(50, ge=1, description="steps between two assessed frames")
@@ -147,10 +145,10 @@ class Select(Section):
         le=1.0,
         description="share of labels chosen at random; they feed the calibration (at least 0.1)",
     )
-    lower_trust_eV_per_A: float | None = Field(  # noqa: N815 - units keep their case
+    lower_trust_eV_per_A: float | None = Field(
         None, gt=0, description="a force sigma above it is uncertain, eV/Å (null: from the noise)"
     )
-    upper_trust_eV_per_A: float | None = Field(  # noqa: N815 - units keep their case
+    upper_trust_eV_per_A: float | None = Field(
         None, gt=0, description="a force sigma above it is broken, eV/Å (null: from the noise)"
     )
 
@@ -175,9 +173,7 @@ class Stop(Section):
     volume_change_percent: float | None = Field(
         0.5, gt=0, description="± of the volume change on full delithiation, percentage points"
     )
-    voltage_V: float | None = Field(  # noqa: N815 - units keep their case
-        0.05, gt=0, description="± of the average voltage in V"
-    )
+    voltage_V: float | None = Field(0.05, gt=0, description="± of the average voltage in V")
     wall_time: Duration = Field(
         600.0, description="longest time of learning: 90s, 10m, 2h, 1d", validate_default=False
     )
@@ -201,13 +197,13 @@ class CampaignFile(Section):
     )
     seed: int = Field(1, ge=0, lt=2**31, description="every random choice derives from it")
     material: Material
-    reference: ReferenceSection = Field(default_factory=lambda: ReferenceSection())
-    potential: PotentialSection = Field(default_factory=lambda: PotentialSection())
-    explore: Explore = Field(default_factory=lambda: Explore())
-    select: Select = Field(default_factory=lambda: Select())
-    audit: Audit = Field(default_factory=lambda: Audit())
-    stop: Stop = Field(default_factory=lambda: Stop())
-    resources: Resources = Field(default_factory=lambda: Resources())
+    reference: ReferenceSection = Field(default_factory=ReferenceSection)
+    potential: PotentialSection = Field(default_factory=PotentialSection)
+    explore: Explore = Field(default_factory=Explore)
+    select: Select = Field(default_factory=Select)
+    audit: Audit = Field(default_factory=Audit)
+    stop: Stop = Field(default_factory=Stop)
+    resources: Resources = Field(default_factory=Resources)
 
     @model_validator(mode="after")
     def _budget_holds_the_starting_frames(self) -> CampaignFile:
@@ -252,7 +248,9 @@ def parse_campaign(text: str, where: str) -> CampaignFile:
     return campaign
 
 
-def check_engine(registry: Registry[Any], section: EngineSection, key: str, where: str) -> BaseModel:
+def check_engine(
+    registry: Registry[Any], section: EngineSection, key: str, where: str
+) -> BaseModel:
     """The engine's validated options."""
     try:
         engine = registry.load(section.engine)

@@ -273,7 +273,11 @@ class _Reader:
 
     def notes(self) -> list[str]:
         state = self.policy.state
-        notes = [] if state.failed is None else [f"The campaign ended without an answer: {state.failed}."]
+        notes = (
+            []
+            if state.failed is None
+            else [f"The campaign ended without an answer: {state.failed}."]
+        )
         if state.lithium is not None and "energy" in state.lithium:
             reference = self.policy.campaign.reference
             dispersion = reference.options.get("dispersion", "the engine's default")

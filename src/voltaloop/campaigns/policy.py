@@ -197,9 +197,10 @@ class PotentialPolicy:
         """Keep the workers busy with runs of the newest committee."""
         if self.state.generation < 0 or not ledger.free("explore"):
             return []
-        if self._label_room(ledger) <= 0 and len(self.state.labels) + self._labels_under_way(
-            ledger
-        ) >= self.campaign.stop.labels:
+        if (
+            self._label_room(ledger) <= 0
+            and len(self.state.labels) + self._labels_under_way(ledger) >= self.campaign.stop.labels
+        ):
             return []
         ordering = self._next_ordering(self.state.explorations_started)
         rng = np.random.default_rng([self.campaign.seed, seq])
@@ -386,7 +387,9 @@ class PotentialPolicy:
         }
         asked = {name: limit for name, limit in limits.items() if limit is not None}
         return bool(asked) and all(
-            e[name] is not None and e[name] <= limit for e in recent for name, limit in asked.items()
+            e[name] is not None and e[name] <= limit
+            for e in recent
+            for name, limit in asked.items()
         )
 
     def _candidates(self, run: Explored) -> list[Candidate]:
@@ -507,9 +510,7 @@ class PotentialPolicy:
         x = self._ordering(ordering)["x"]
         return self._task("explore", "explore", inputs, f"{title} x={x:.2f} {low:g}-{final:g} K")
 
-    def _relax_tasks(
-        self, ledger: Ledger, generation: int, orderings: list[int]
-    ) -> list[Decision]:
+    def _relax_tasks(self, ledger: Ledger, generation: int, orderings: list[int]) -> list[Decision]:
         """Committee relaxations, as many as there are free workers."""
         decisions: list[Decision] = []
         begun = {

@@ -26,6 +26,7 @@ from voltaloop.executors import LocalProcesses, failure_text
 from voltaloop.potentials import POTENTIALS
 from voltaloop.references import REFERENCES
 from voltaloop.report import write_report
+from voltaloop.store import EventLog
 from voltaloop.thinker import Mind, Outcome, Steering
 
 GRACE_S = 20.0
@@ -77,7 +78,7 @@ def run_campaign(
     base: Path,
     folder: CampaignFolder,
     *,
-    watch: Watch = lambda events: None,
+    watch: Watch | None = None,
 ) -> Ending:
     """Run or continue a campaign in its folder until it ends or a signal asks to stop.
 
@@ -92,20 +93,21 @@ def run_campaign(
         policy = mind.policy
         assert isinstance(policy, PotentialPolicy)  # noqa: S101 - made two lines above
         if not policy.over():
-            drafts = [("session", _session_facts())]
+            drafts: list[tuple[str, Mapping[str, Any]]] = [("session", _session_facts())]
             if mind.seq == 0:
                 drafts.insert(0, ("opened", opening_facts(campaign, base, folder.artifacts)))
-            _steer(mind, log, campaign, folder, drafts, watch)
+            _steer(mind, log, campaign, folder, first=drafts, watch=watch)
         return _write_results(folder, policy)
 
 
 def _steer(
     mind: Mind,
-    log: Any,
+    log: EventLog,
     campaign: CampaignFile,
     folder: CampaignFolder,
-    drafts: list[tuple[str, dict[str, Any]]],
-    watch: Watch,
+    *,
+    first: Sequence[tuple[str, Mapping[str, Any]]],
+    watch: Watch | None,
 ) -> None:
     with _pools(campaign.resources) as pools:
         run = partial(perform, str(folder.artifacts.root))
@@ -122,7 +124,7 @@ def _steer(
             watch=watch,
         )
         with _signals(steering.stop):
-            if not steering.run(drafts):
+            if not steering.run(first):
                 steering.drain(GRACE_S)
 
 

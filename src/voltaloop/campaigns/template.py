@@ -30,7 +30,7 @@ def campaign_template(name: str) -> str:
 
 def _section(key: str) -> list[str]:
     model = _model(CampaignFile, key)
-    lines = ["", f"{key}:".ljust(WIDTH) + f"# {model.__doc__.strip().splitlines()[0]}"]
+    lines = ["", f"{key}:".ljust(WIDTH) + f"# {(model.__doc__ or key).strip().splitlines()[0]}"]
     lines += _fields(model, _EXAMPLE.get(key, {}), indent=2)
     engines: dict[str, type[BaseModel]] = {}
     if key == "reference":

@@ -43,7 +43,9 @@ def _print_version(wanted: bool) -> None:
 def _options(
     version: Annotated[  # noqa: ARG001 - handled by its callback
         bool,
-        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version."),
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
+        ),
     ] = False,
 ) -> None:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")

@@ -23,7 +23,7 @@ class Tally:
     refused: int = 0
     explored: int = 0
     generation: int = -1
-    energy_meV: float = 0.0  # noqa: N815 - units keep their case
+    energy_meV: float = 0.0
     force: float = 0.0
     stopped: str = ""
     flights: dict[str, str] = field(default_factory=dict)

@@ -25,7 +25,12 @@ def run(
     Writes DIR/answer.json and DIR/report.html. Ctrl-C or SIGTERM ends it cleanly; the same command
     goes on. Exit code 0: answered, 1: failed, 2: bad input, 130: stopped.
     """
-    from voltaloop.campaigns import CampaignFolder, campaign_history, read_campaign_file, run_campaign
+    from voltaloop.campaigns import (
+        CampaignFolder,
+        campaign_history,
+        read_campaign_file,
+        run_campaign,
+    )
     from voltaloop.cli.progress import BarProgress, LineProgress
     from voltaloop.report import answer_table, headline, headline_sentence
 
@@ -33,9 +38,7 @@ def run(
     folder = CampaignFolder(out or Path("runs") / campaign.name)
     progress_class = BarProgress if is_interactive(quiet=quiet) else LineProgress
     with progress_class(error_console(), campaign.stop.labels, campaign.audit.labels) as progress:
-        ending = run_campaign(
-            campaign, text, file.resolve().parent, folder, watch=progress.watch
-        )
+        ending = run_campaign(campaign, text, file.resolve().parent, folder, watch=progress.watch)
     out_console = console(quiet=quiet)
     if ending.state == "stopped":
         out_console.print(

@@ -80,7 +80,7 @@ class Frame:
         return cls(**{key: data[key] for key in ("numbers", "positions", "cell", "magmoms")})
 
     def to_atoms(self) -> Atoms:
-        from ase import Atoms  # noqa: PLC0415 - core is imported by all, few need ASE
+        from ase import Atoms
 
         return Atoms(
             numbers=self.numbers,

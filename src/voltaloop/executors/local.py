@@ -45,7 +45,7 @@ class LocalProcesses(Executor):
     sense, and RuntimeError in a script without ``if __name__ == "__main__":``.
     """
 
-    def __init__(  # noqa: PLR0913 - one keyword per option
+    def __init__(
         self,
         *,
         workers: int,

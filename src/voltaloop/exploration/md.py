@@ -50,7 +50,7 @@ class MdPlan:
     ensemble: Literal["nvt", "npt"]
     temperature_from: float
     temperature_to: float
-    pressure_GPa: float = 0.0  # noqa: N815 - units keep their case
+    pressure_GPa: float = 0.0
     steps: int
     sample_every: int
     timestep_fs: float = 1.0
@@ -78,7 +78,7 @@ class Sample:
 
     step: int
     temperature: float
-    pressure_GPa: float  # noqa: N815 - units keep their case
+    pressure_GPa: float
     frame: Frame
     force_sigma: float | None
 

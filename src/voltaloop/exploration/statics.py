@@ -22,7 +22,10 @@ VOIGT_KEYS = ("pxx", "pyy", "pzz", "pyz", "pxz", "pxy")
 
 @contextmanager
 def static_evaluator(start: Frame, model: MdModel) -> Iterator[Callable[[Frame], Label]]:
-    """A function frame → label for frames with the atoms of ``start``, from one LAMMPS instance."""
+    """A function frame → label for frames with the atoms of ``start``, from one LAMMPS instance.
+
+    It raises ValueError for other atoms.
+    """
     with tempfile.TemporaryDirectory(prefix="voltaloop-lmp-") as folder, lammps_instance() as lmp:
         fill(lmp, start, model.species)
         lmp.commands_list(model.pair_commands(Path(folder)))
@@ -34,6 +37,11 @@ def static_evaluator(start: Frame, model: MdModel) -> Iterator[Callable[[Frame],
         def evaluate(frame: Frame) -> Label:
             nonlocal step
             step += 1
+            if not np.array_equal(frame.numbers, start.numbers):
+                raise ValueError(
+                    f"Expected the atoms the evaluator was opened with, {start.numbers.tolist()}, "
+                    f"got {frame.numbers.tolist()}. Open another evaluator for them."
+                )
             return _evaluate(lmp, frame, step)
 
         yield evaluate

@@ -31,7 +31,7 @@ class DispersionSettings(BaseModel):
         description="Dispersion added to the engine: d3bj, or none. Without it the NiO2 layers of "
         "an empty cathode drift apart and the volume change has the wrong sign.",
     )
-    dispersion_cutoff_A: float = Field(  # noqa: N815 - the unit is written as the field writes it
+    dispersion_cutoff_A: float = Field(
         default=31.75,
         ge=10,
         description="Distance in Å beyond which pairs carry no dispersion. 31.75 (60 Bohr) takes "
@@ -62,7 +62,7 @@ def with_dispersion(
     return add_labels(label, term)
 
 
-def dispersion_label(frame: Frame, *, functional: str, cutoff_A: float, extra: str) -> Label:  # noqa: N803 - the unit is written as the field writes it
+def dispersion_label(frame: Frame, *, functional: str, cutoff_A: float, extra: str) -> Label:
     """Energy, forces and stress of the two-body D3(BJ) term with the functional's parameters."""
     dftd3 = require("dftd3.ase", extra=extra)
     # A fresh calculator costs nothing measurable and shares no state between threads.

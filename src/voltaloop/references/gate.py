@@ -17,24 +17,24 @@ class Gate(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    max_force_eV_per_A: float = Field(  # noqa: N815 - the unit is written as the field writes it
+    max_force_eV_per_A: float = Field(
         default=30.0,
         gt=0,
         description="Largest force on one atom in eV/Å. Atoms in hot, strained oxides stay "
         "below about 15; above the cap the structure is broken and would bend the fit.",
     )
-    min_distance_A: float = Field(  # noqa: N815 - the unit is written as the field writes it
+    min_distance_A: float = Field(
         default=1.0,
         gt=0,
         description="Shortest distance between two atoms in Å, periodic images counted. Checked "
         "before the engine runs. Choose 0.6 for molecules with hydrogen.",
     )
-    max_moment_muB: float = Field(  # noqa: N815 - the unit is written as the field writes it
+    max_moment_muB: float = Field(
         default=5.5,
         gt=0,
         description="Largest magnetic moment of one atom in μB. High-spin d5 (Mn2+, Fe3+) has 5.",
     )
-    max_total_moment_per_metal_muB: float = Field(  # noqa: N815 - as above
+    max_total_moment_per_metal_muB: float = Field(
         default=5.0,
         gt=0,
         description="Largest sum of the moments in μB per transition metal atom (per atom where "

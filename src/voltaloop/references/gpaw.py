@@ -62,7 +62,7 @@ class GpawSettings(DispersionSettings):
     xc: Literal["PBE", "RPBE", "revPBE"] = Field(
         default="PBE", description="Functional; D3 takes the parameters of the same one."
     )
-    ecut_eV: float = Field(  # noqa: N815 - the unit is written as the field writes it
+    ecut_eV: float = Field(
         default=800.0,
         ge=200,
         description="Plane-wave cutoff in eV. Stress is given from 800 eV on; below that labels "
@@ -73,20 +73,20 @@ class GpawSettings(DispersionSettings):
         description="Size of the k-point mesh (with gamma) along the Niggli-reduced cell's "
         "vectors, shortest first; default: from the lengths below.",
     )
-    kpts_length_A: float = Field(  # noqa: N815 - as above
+    kpts_length_A: float = Field(
         default=7.2,
         gt=0,
         description="k-point density as a length in Å: the mesh repeats every vector of the "
         "reduced cell at least to this length. 7.2 gives 3x3x2 for primitive LiNiO2 and 2x2x2 "
         "for 16 atoms of it.",
     )
-    kpts_length_metal_A: float = Field(  # noqa: N815 - as above
+    kpts_length_metal_A: float = Field(
         default=22.3,
         gt=0,
         description="The same for frames of metals only, which have a Fermi surface. 22.3 gives "
         "8x8x8 for primitive bcc Li.",
     )
-    width_eV: float = Field(  # noqa: N815 - as above
+    width_eV: float = Field(
         default=0.1, gt=0, description="Width of the Fermi-Dirac occupations in eV."
     )
     hubbard_u: dict[str, float] = Field(

@@ -21,7 +21,7 @@ class TbliteSettings(BaseModel):
         default="GFN1-xTB",
         description="Hamiltonian; dispersion is part of it. GFN1 for oxides, GFN2 for molecules.",
     )
-    electronic_temperature_K: float = Field(  # noqa: N815 - the unit is written as the field writes it
+    electronic_temperature_K: float = Field(
         default=300.0, gt=0, description="Temperature of the Fermi distribution in K."
     )
     accuracy: float = Field(

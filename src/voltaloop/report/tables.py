@@ -21,13 +21,14 @@ from voltaloop.report.formats import (
 from voltaloop.report.history import (
     CampaignHistory,
     ExplorationRecord,
+    LabelOrigin,
     LabelRecord,
     TrainingRound,
 )
 from voltaloop.report.quality import Coverage, audit_coverage, audit_errors
 
 Standing = Literal["good", "open", "bad", "unknown"]
-ORIGINS = ("start", "relaxed", "uncertain", "random")
+ORIGINS: tuple[LabelOrigin, ...] = ("start", "relaxed", "uncertain", "random")
 OUTCOMES = (
     "completed",
     "uncertain",

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from voltaloop.core import CampaignFolderError
-from voltaloop.store import Event, EventLog
+from voltaloop.core import CampaignFolderError, Event
+from voltaloop.store import EventLog
 
 _WRITER = """
 import sys

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -107,15 +108,15 @@ def length_err(ordering: RelaxedOrdering, name: str, stress: Trust) -> float:
     return Z95 * float(np.hypot(spread, getattr(ordering, name) * relative))
 
 
-def volume_change(
-    full: RelaxedOrdering, empty: RelaxedOrdering, stress: Trust
-) -> Valued:
+def volume_change(full: RelaxedOrdering, empty: RelaxedOrdering, stress: Trust) -> Valued:
     """Volume change from ``full`` to ``empty`` in percent."""
     value = relative_change_percent(np.array(full.volume), np.array(empty.volume))
     members = relative_change_percent(full.member_volumes, empty.member_volumes)
     shared = [100 * o.compressibility * stress.floor / full.volume for o in (full, empty)]
     spread = stress.slope * float(np.std(members, ddof=1))
-    return Valued(value=float(value), err=Z95 * float(np.sqrt(spread**2 + np.sum(np.square(shared)))))
+    return Valued(
+        value=float(value), err=Z95 * float(np.sqrt(spread**2 + np.sum(np.square(shared))))
+    )
 
 
 def average_voltage(
@@ -133,15 +134,11 @@ def hull_voltages(
     hull = lower_hull([o.x for o in lowest_orderings], [o.energy for o in lowest_orderings])
     on_hull = [i in hull for i in range(len(lowest_orderings))]
     corners = [lowest_orderings[i] for i in hull[::-1]]
-    steps = [
-        _step(high, low, lithium, energy) for high, low in zip(corners, corners[1:], strict=False)
-    ]
+    steps = [_step(high, low, lithium, energy) for high, low in pairwise(corners)]
     return steps, on_hull
 
 
-def reference_voltages(
-    own: Sequence[ReferenceOrdering], lithium: float
-) -> list[VoltageStep]:
+def reference_voltages(own: Sequence[ReferenceOrdering], lithium: float) -> list[VoltageStep]:
     """The reference's plateaus on its own hull."""
     x, energies = [o.x for o in own], [o.energy for o in own]
     return voltage_steps(x, energies, lithium, lower_hull(x, energies))

@@ -54,7 +54,7 @@ def relax(
     frame: Frame,
     evaluate: Callable[[Frame], Label],
     *,
-    pressure_GPa: float = 0.0,  # noqa: N803 - units keep their case
+    pressure_GPa: float = 0.0,
     force_limit: float = FORCE_LIMIT,
     max_steps: int = 200,
 ) -> Relaxed:

@@ -63,7 +63,7 @@ class Steering:
         *,
         marks: Mapping[str, float],
         describe_failure: Callable[[BaseException], str] = repr,
-        watch: Callable[[Sequence[Event]], None] = lambda events: None,
+        watch: Callable[[Sequence[Event]], None] | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._mind = mind
@@ -121,7 +121,8 @@ class Steering:
         written = self._log.append([(event.kind, event.data) for event in events], now)
         if [event.seq for event in written] != [event.seq for event in events]:
             raise RuntimeError("Another process has written to this event log")
-        self._watch(written)
+        if self._watch is not None:
+            self._watch(written)
 
     def _start(self, flight: Flight) -> None:
         future = self._submit(flight.task)
@@ -165,4 +166,3 @@ class Steering:
             for mark, seconds in self._marks.items()
             if mark not in ledger.marks and active >= seconds
         ]
-

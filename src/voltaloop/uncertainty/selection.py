@@ -65,7 +65,7 @@ class Picked:
     reason: str
 
 
-def select(  # noqa: PLR0913 - each is a different thing, the numbers by keyword
+def select(
     candidates: Sequence[Candidate],
     known: FloatArray,
     trust: TrustLevels,
@@ -78,8 +78,9 @@ def select(  # noqa: PLR0913 - each is a different thing, the numbers by keyword
     """Up to ``count`` frames: ``n_random`` at random, then uncertain ones far from each other.
 
     relaxed: frames at rest, which the answer is computed from; they come first, whatever their
-    sigma. known: (n_labelled, d) descriptors of the frames labelled already (or being labelled); each
-    descriptor counts in units of its standard deviation over known frames and candidates. Random
+    sigma. known: (n_labelled, d) descriptors of the frames labelled already (or being labelled);
+    each descriptor counts in units of its standard deviation over known frames and candidates.
+    Random
     picks come from all frames below the upper trust level, whatever their sigma; no pick is a
     near-duplicate of a known frame or of an earlier pick.
     """

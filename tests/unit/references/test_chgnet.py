@@ -27,7 +27,7 @@ def frame() -> Frame:
 
 
 def test_one_pass_gives_what_chgnets_own_calculator_gives(frame, capsys):
-    from chgnet.model.dynamics import CHGNetCalculator  # noqa: PLC0415 - torch takes seconds
+    from chgnet.model.dynamics import CHGNetCalculator
 
     atoms = frame.to_atoms()
     atoms.calc = CHGNetCalculator(use_device="cpu")
@@ -66,7 +66,7 @@ def test_the_r2scan_weights_are_another_reference_with_its_own_dispersion(frame)
 
 
 def test_loading_and_labelling_prints_nothing(frame, capfd):
-    from voltaloop.references import chgnet  # noqa: PLC0415 - its cache is emptied here
+    from voltaloop.references import chgnet
 
     chgnet._load_model.cache_clear()
     build_reference("chgnet", {}).label(frame)
@@ -74,7 +74,7 @@ def test_loading_and_labelling_prints_nothing(frame, capfd):
 
 
 def test_a_second_reference_of_the_process_shares_the_loaded_model(frame):
-    from voltaloop.references import chgnet  # noqa: PLC0415 - its cache is read here
+    from voltaloop.references import chgnet
 
     build_reference("chgnet", {}).label(frame)
     loaded = chgnet._load_model.cache_info().misses

@@ -28,7 +28,7 @@ def frame() -> Frame:
     return Frame.from_atoms(atoms)
 
 
-def d3(frame: Frame, cutoff_A: float = 31.75) -> Label:  # noqa: N803 - the name of the option
+def d3(frame: Frame, cutoff_A: float = 31.75) -> Label:
     return dispersion_label(frame, functional="PBE", cutoff_A=cutoff_A, extra="chgnet")
 
 
