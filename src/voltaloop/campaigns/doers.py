@@ -37,12 +37,15 @@ from voltaloop.references import REFERENCES, Gate, label_frame
 from voltaloop.store import ArtifactStore
 from voltaloop.thermo import Relaxed, relax
 from voltaloop.thinker import Outcome
-from voltaloop.uncertainty import Calibrations, Spread, prior_calibration
+from voltaloop.uncertainty import Assessment, Calibrations, Spread, prior_calibration
 
 Json = dict[str, Any]
 
 PRESSURE_STEP_GPA = 0.5
 """For the compressibility: soft layers need a finite step, stiff ones still answer linearly."""
+
+
+RATTLE_A = 0.03
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,56 +191,63 @@ def _calibrations(
     return prior if scores is None else recalibrated(scores, prior)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _AssessedFrame:
+    """A frame's assessment and its descriptor, for the selection."""
+
+    assessment: Assessment
+    descriptor: FloatArray
+
+    @property
+    def force_sigma_max(self) -> float:
+        return self.assessment.force_sigma_max
+
+
 def explore(inputs: Mapping[str, Any], store: ArtifactStore) -> Json:
     """One MD run; its frames and their assessments."""
     committee = _get_committee(inputs["committee"], inputs["potential"], store)
     calibrations = Calibrations.from_json(inputs["calibrations"])
-    assessed: list[Json] = []
-    descriptors: list[FloatArray] = []
-
-    def force_sigma(frame: Frame) -> float:
-        prediction = committee.predict(frame)
-        found = calibrations.assess(Spread.of(prediction.energy, prediction.forces))
-        assessed.append(found.as_dict())
-        descriptors.append(prediction.descriptor)
-        return found.force_sigma_max
-
     result = run_md(
         _frame(inputs, store),
         committee,
         MdPlan(**inputs["plan"]),
         MdLimits(**inputs["limits"]),
-        force_sigma,
+        lambda frame: _assess(frame, committee, calibrations),
     )
+    assessed = [sample.assessment for sample in result.samples if sample.assessment is not None]
     samples = [
         {
             "step": sample.step,
             "temperature": sample.temperature,
             "pressure_GPa": sample.pressure_GPa,
             "frame": sample.frame.to_json(),
-            "assessment": assessment,
+            "assessment": one.assessment.as_dict(),
         }
-        for sample, assessment in zip(result.samples, assessed, strict=False)
+        for sample, one in zip(result.samples, assessed, strict=True)
     ]
     return {
         "outcome": result.outcome,
         "detail": result.detail,
         "steps": result.steps,
         "samples": store.put_json(samples),
-        "descriptors": store.put_arrays(
-            descriptors=np.array(descriptors[: len(samples)], dtype=float)
-        ),
+        "descriptors": store.put_arrays(descriptors=np.array([a.descriptor for a in assessed])),
         "sample_steps": [sample.step for sample in result.samples],
         "temperatures": [round(sample.temperature, 1) for sample in result.samples],
-        "force_sigma": [sample.force_sigma for sample in result.samples],
+        "force_sigma": [one.force_sigma_max for one in assessed],
     }
+
+
+def _assess(frame: Frame, committee: Committee, calibrations: Calibrations) -> _AssessedFrame:
+    prediction = committee.predict(frame)
+    spread = Spread.of(prediction.energy, prediction.forces)
+    return _AssessedFrame(assessment=calibrations.assess(spread), descriptor=prediction.descriptor)
 
 
 def relax_committee(inputs: Mapping[str, Any], store: ArtifactStore) -> Json:
     """Relax an ordering with the committee mean, then with every member from there."""
     committee = _get_committee(inputs["committee"], inputs["potential"], store)
     calibrations = Calibrations.from_json(inputs["calibrations"])
-    frame, pressure = _frame(inputs, store), inputs["pressure_GPa"]
+    frame, pressure = _rattled(_frame(inputs, store)), inputs["pressure_GPa"]
     limit = inputs["force_limit"]
     try:
         mean = _relaxed_by(committee.averaged(), frame, pressure, limit)
@@ -249,18 +259,28 @@ def relax_committee(inputs: Mapping[str, Any], store: ArtifactStore) -> Json:
     except StructureError as failure:
         return {"refused": {"reason": "StructureError", "detail": str(failure)}}
     step = PRESSURE_STEP_GPA / EV_PER_A3_IN_GPA
-    prediction = committee.predict(mean.frame)
-    found = calibrations.assess(Spread.of(prediction.energy, prediction.forces))
+    at_rest = _assess(mean.frame, committee, calibrations)
     return {
         **_relaxed_json(mean, store),
         "compressibility": (mean.frame.volume - pressed.frame.volume) / step,
         "members": [_relaxed_json(member, store, keep_frame=False) for member in members],
-        "descriptors": store.put_arrays(descriptors=prediction.descriptor[None, :]),
-        "assessment": found.as_dict(),
-        "force_sigma": [found.force_sigma_max],
+        "descriptors": store.put_arrays(descriptors=at_rest.descriptor[None, :]),
+        "assessment": at_rest.assessment.as_dict(),
+        "force_sigma": [at_rest.force_sigma_max],
         "temperatures": [0.0],
         "sample_steps": [0],
     }
+
+
+def _rattled(frame: Frame) -> Frame:
+    """Moved off its symmetric positions, where forces may vanish without being at a minimum."""
+    rng = np.random.default_rng(len(frame))
+    return Frame(
+        numbers=frame.numbers,
+        positions=frame.positions + rng.normal(scale=RATTLE_A, size=frame.positions.shape),
+        cell=frame.cell,
+        magmoms=frame.magmoms,
+    )
 
 
 def score(inputs: Mapping[str, Any], store: ArtifactStore) -> Json:

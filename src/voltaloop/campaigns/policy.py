@@ -40,8 +40,7 @@ TRAINED_ROLES = frozenset({"start", "relaxed", "uncertain", "random"})
 """What a label that enters training was chosen for."""
 
 RELAX_FORCE_LIMIT = 0.01
-REFERENCE_FORCE_LIMIT = 0.03
-"""eV/Å. Energies at the limit differ from the minimum by less than a meV per atom."""
+"""eV/Å, for committee and reference alike: soft layers move long after the energy has settled."""
 
 
 class PotentialPolicy:
@@ -460,7 +459,7 @@ class PotentialPolicy:
             "gate": self._gate,
             "frame": frame,
             "pressure_GPa": self.campaign.explore.pressure_GPa,
-            "force_limit": REFERENCE_FORCE_LIMIT,
+            "force_limit": RELAX_FORCE_LIMIT,
         }
         return self._task("relax_reference", "label", inputs, title)
 
@@ -489,7 +488,6 @@ class PotentialPolicy:
         low, high = explore.temperature
         every = explore.sample_every
         steps = max(int(explore.steps * share) // every, 2) * every
-        final = high if upper is None else float(np.round(rng.uniform(low, high), 1))
         inputs = {
             "potential": self._potential,
             "committee": latest["committee"],
@@ -498,7 +496,7 @@ class PotentialPolicy:
             "plan": {
                 "ensemble": explore.ensemble,
                 "temperature_from": low,
-                "temperature_to": final,
+                "temperature_to": high,
                 "pressure_GPa": explore.pressure_GPa,
                 "steps": steps,
                 "sample_every": every,
@@ -508,7 +506,7 @@ class PotentialPolicy:
             "limits": {"force_sigma": upper},
         }
         x = self._ordering(ordering)["x"]
-        return self._task("explore", "explore", inputs, f"{title} x={x:.2f} {low:g}-{final:g} K")
+        return self._task("explore", "explore", inputs, f"{title} x={x:.2f} {low:g}-{high:g} K")
 
     def _relax_tasks(self, ledger: Ledger, generation: int, orderings: list[int]) -> list[Decision]:
         """Committee relaxations, as many as there are free workers."""

@@ -1,9 +1,19 @@
 """Molecular dynamics and other ways to visit structures."""
 
-from voltaloop.exploration.md import MdLimits, MdModel, MdPlan, MdResult, Outcome, Sample, run_md
+from voltaloop.exploration.md import (
+    Assessed,
+    MdLimits,
+    MdModel,
+    MdPlan,
+    MdResult,
+    Outcome,
+    Sample,
+    run_md,
+)
 from voltaloop.exploration.statics import static_evaluator
 
 __all__ = [
+    "Assessed",
     "MdLimits",
     "MdModel",
     "MdPlan",

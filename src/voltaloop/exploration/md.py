@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar
 
 import numpy as np
 from ase.geometry import get_distances
@@ -26,6 +26,9 @@ Outcome = Literal[
     "crashed",
 ]
 """How a run ended. Only "completed" reached its last step; none of them is an error."""
+
+LOOK_EVERY = 10
+"""Steps between two looks at a run: when it goes wrong these frames show how."""
 
 BAR_PER_GPA = 1.0e4
 TEMPERATURE_DAMPING_PS = 0.1
@@ -72,25 +75,39 @@ class MdLimits:
     force_sigma: float | None = None
 
 
+class Assessed(Protocol):
+    """What an assessment must say of a frame: its largest calibrated force sigma in eV/Å."""
+
+    @property
+    def force_sigma_max(self) -> float: ...
+
+
+A = TypeVar("A", bound=Assessed)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sample:
+class Sample(Generic[A]):
     """One sampled frame: step, instantaneous temperature in K and pressure in GPa."""
 
     step: int
     temperature: float
     pressure_GPa: float
     frame: Frame
-    force_sigma: float | None
+    assessment: A | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MdResult:
-    """What a run gave: its outcome, the steps done, why it stopped, the frames sampled."""
+class MdResult(Generic[A]):
+    """What a run gave: its outcome, the steps done, why it stopped, the frames sampled.
+
+    A run that did not complete also holds the frames of every :data:`LOOK_EVERY` steps of its last
+    stretch: they show how it went wrong.
+    """
 
     outcome: Outcome
     steps: int
     detail: str
-    samples: list[Sample]
+    samples: list[Sample[A]]
 
 
 def run_md(
@@ -98,27 +115,34 @@ def run_md(
     model: MdModel,
     plan: MdPlan,
     limits: MdLimits,
-    force_sigma: Callable[[Frame], float] | None = None,
-) -> MdResult:
-    """Run MD from ``start``; ``force_sigma`` gives the largest calibrated force sigma of a frame.
+    assess: Callable[[Frame], A] | None = None,
+) -> MdResult[A]:
+    """Run MD from ``start``; ``assess`` says how uncertain the model is of a frame.
 
     A LAMMPS failure ends this run as the outcome "crashed"; the instance is thrown away. Errors of
-    ``force_sigma`` itself are raised.
+    ``assess`` itself are raised.
     """
-    samples: list[Sample] = []
+    samples: list[Sample[A]] = []
+    approach: list[Sample[A]] = []
     outcome: Outcome = "completed"
     detail = ""
     try:
-        for sample in _trajectory(start, model, plan, force_sigma):
-            samples.append(sample)
-            verdict = _verdict(sample, start, plan, limits)
+        for look in _trajectory(start, model, plan):
+            approach.append(look)
+            if look.step % plan.sample_every and look.step < plan.steps:
+                continue
+            samples.append(_assessed(look, assess))
+            verdict = _verdict(samples[-1], start, plan, limits)
             if verdict is not None:
                 outcome, detail = verdict
+                samples[-1:-1] = [_assessed(before, assess) for before in approach[:-1]]
                 break
+            approach.clear()
     except Exception as err:
         if not _is_numerical(err):
             raise
         outcome, detail = "crashed", f"{type(err).__name__}: {err}"
+        samples += [_assessed(before, assess) for before in approach]
     return MdResult(
         outcome=outcome,
         steps=samples[-1].step if samples else 0,
@@ -127,27 +151,28 @@ def run_md(
     )
 
 
+def _assessed(look: Sample[A], assess: Callable[[Frame], A] | None) -> Sample[A]:
+    return look if assess is None else replace(look, assessment=assess(look.frame))
+
+
 def _is_numerical(err: Exception) -> bool:
     """Whether LAMMPS raised it: for lost atoms, NaN ... it knows only these two classes."""
     return type(err) in (Exception, FloatingPointError) or type(err).__name__ == "MPIAbortException"
 
 
-def _trajectory(
-    start: Frame,
-    model: MdModel,
-    plan: MdPlan,
-    force_sigma: Callable[[Frame], float] | None,
-) -> Iterator[Sample]:
+def _trajectory(start: Frame, model: MdModel, plan: MdPlan) -> Iterator[Sample[Any]]:
+    """Looks at the trajectory every :data:`LOOK_EVERY` steps and at every sampled step."""
     with tempfile.TemporaryDirectory(prefix="voltaloop-md-") as folder, lammps_instance() as lmp:
         fill(lmp, start, model.species)
         lmp.commands_list(model.pair_commands(Path(folder)))
         lmp.commands_list(_dynamics(plan))
         done = 0
         while done < plan.steps:
-            stretch = min(plan.sample_every, plan.steps - done)
+            to_sample = plan.sample_every - done % plan.sample_every
+            stretch = min(LOOK_EVERY, to_sample, plan.steps - done)
             lmp.command(f"run {stretch} start 0 stop {plan.steps} post no")
             done += stretch
-            yield _sample(lmp, start, done, force_sigma)
+            yield _look(lmp, start, done)
 
 
 def _dynamics(plan: MdPlan) -> list[str]:
@@ -167,9 +192,7 @@ def _dynamics(plan: MdPlan) -> list[str]:
     ]
 
 
-def _sample(
-    lmp: Lammps, start: Frame, step: int, force_sigma: Callable[[Frame], float] | None
-) -> Sample:
+def _look(lmp: Lammps, start: Frame, step: int) -> Sample[Any]:
     frame = read_frame(lmp, start.numbers, start.magmoms)
     if not np.all(np.isfinite(frame.positions)):
         raise FloatingPointError("positions are not finite")
@@ -178,12 +201,11 @@ def _sample(
         temperature=float(lmp.get_thermo("temp")),
         pressure_GPa=float(lmp.get_thermo("press")) / BAR_PER_GPA,
         frame=frame,
-        force_sigma=None if force_sigma is None else force_sigma(frame),
     )
 
 
 def _verdict(
-    sample: Sample, start: Frame, plan: MdPlan, limits: MdLimits
+    sample: Sample[Any], start: Frame, plan: MdPlan, limits: MdLimits
 ) -> tuple[Outcome, str] | None:
     """Why the run must stop here, or None."""
     target = max(plan.temperature_from, plan.temperature_to)
@@ -195,9 +217,12 @@ def _verdict(
     distance = _closest(sample.frame)
     if distance < limits.min_distance:
         return "atoms_too_close", f"{distance:.2f} Å, limit {limits.min_distance} Å"
-    if limits.force_sigma is not None and (sample.force_sigma or 0.0) > limits.force_sigma:
+    if limits.force_sigma is None or sample.assessment is None:
+        return None
+    sigma = sample.assessment.force_sigma_max
+    if sigma > limits.force_sigma:
         return "uncertain", (
-            f"force sigma {sample.force_sigma:.2f} eV/Å, upper trust level {limits.force_sigma:.2f}"
+            f"force sigma {sigma:.2f} eV/Å, upper trust level {limits.force_sigma:.2f}"
         )
     return None
 

@@ -12,8 +12,9 @@ from ase.optimize import BFGS
 
 from voltaloop.core import EV_PER_A3_IN_GPA, Frame, Label, StructureError
 
-FORCE_LIMIT = 0.02
-"""eV/Å, also for the forces on the cell (stress times volume over the cell's length scale)."""
+FORCE_LIMIT = 0.01
+"""eV/Å; in eV also for the stress beyond the pressure times the volume per atom. At 0.02 the
+volume of NiO2, soft between its layers, is still 1.3 % off."""
 
 MAX_VOLUME_RATIO = 2.0
 
@@ -56,7 +57,7 @@ def relax(
     *,
     pressure_GPa: float = 0.0,
     force_limit: float = FORCE_LIMIT,
-    max_steps: int = 200,
+    max_steps: int = 300,
 ) -> Relaxed:
     """Relax atoms and cell at a pressure in GPa until all forces are below ``force_limit`` (eV/Å).
 

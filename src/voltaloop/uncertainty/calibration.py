@@ -11,13 +11,12 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import minimize
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from voltaloop.core import FloatArray
 from voltaloop.uncertainty.statistics import CONFIDENCE, Assessment, Spread, t_width
 
-Z95 = float(norm.ppf((1 + CONFIDENCE) / 2))
+Z95 = float(ndtri((1 + CONFIDENCE) / 2))
 MIN_SCORES = 12
 """Fewer scored values than this say too little about a 95 % quantile."""
 
@@ -77,6 +76,8 @@ def _most_likely(errors: FloatArray, s: FloatArray, prior: Calibration) -> Calib
         slope, floor = np.exp(parameters)
         variance = (slope * s) ** 2 + floor**2
         return float(np.mean(np.log(variance) + squares / variance))
+
+    from scipy.optimize import minimize
 
     low, high = np.log(1e-3 * size), np.log(10 * size)
     found = minimize(

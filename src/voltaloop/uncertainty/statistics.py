@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import t as student_t
+from scipy.special import stdtrit
 
 from voltaloop.core import FloatArray
 
@@ -20,7 +20,7 @@ def t_width(s: ArrayLike, n: int) -> FloatArray:
     """
     if n < 2:
         raise ValueError(f"A committee interval needs at least 2 members, got {n}")
-    width: FloatArray = 2 * student_t.ppf((1 + CONFIDENCE) / 2, n - 1) * np.asarray(s) / np.sqrt(n)
+    width: FloatArray = 2 * stdtrit(n - 1, (1 + CONFIDENCE) / 2) * np.asarray(s) / np.sqrt(n)
     return width
 
 

@@ -124,7 +124,7 @@ def test_many_cells_in_a_row_give_what_a_fresh_instance_gives(seed: int) -> None
 
 
 def test_cells_whose_number_of_neighbour_bins_changes_give_what_a_fresh_instance_gives() -> None:
-    """LAMMPS renews the bin stencil only when its time step has changed."""
+    """Where occasional neighbour lists, as those of design rows, keep a stale bin stencil."""
     side = 4 * (CUTOFF + 0.5) / 2
     atoms = copper(repeat=3, lattice=side / 3)
     rng = np.random.default_rng(0)
