@@ -16,7 +16,9 @@ def parser(description: str) -> argparse.ArgumentParser:
 
 def finish(result: dict[str, Any], path: Path | None) -> None:
     """Print the result as one line of JSON and write it where asked."""
-    line = json.dumps({**result, "machine": platform.machine(), "python": platform.python_version()})
+    line = json.dumps(
+        {**result, "machine": platform.machine(), "python": platform.python_version()}
+    )
     if path is not None:
         path.write_text(line + "\n", encoding="utf-8")
     print(line)

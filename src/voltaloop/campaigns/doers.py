@@ -17,7 +17,14 @@ from typing import Any
 
 import numpy as np
 
-from voltaloop.campaigns.scores import Coverage, Scored, appended, as_arrays, recalibrated
+from voltaloop.campaigns.scores import (
+    Coverage,
+    Scored,
+    appended,
+    as_arrays,
+    noise_floor,
+    recalibrated,
+)
 from voltaloop.core import (
     EV_PER_A3_IN_GPA,
     FloatArray,
@@ -124,13 +131,17 @@ def train(inputs: Mapping[str, Any], store: ArtifactStore) -> Json:
     )
     held_out = dict(trained.held_out)
     scoring = _score_new(examples[len(known) :], previous, inputs, store)
+    calibrations = _calibrations(scoring.arrays, held_out)
     return {
         "committee": _put_committee(trained.committee, store),
         "examples": store.put_json(pairs),
         "descriptors": store.put_arrays(descriptors=trained.descriptors),
         "held_out": held_out,
         "hyperparameters": dict(trained.hyperparameters),
-        "calibrations": _calibrations(scoring.arrays, held_out).to_json(),
+        "calibrations": calibrations.to_json(),
+        "noise_floor": calibrations.force.floor
+        if scoring.arrays is None
+        else noise_floor(scoring.arrays, calibrations.force),
         "scores": scoring.name,
         "scored": scoring.per_label,
     }

@@ -173,7 +173,7 @@ class _Reader:
         held_out, chosen = result["held_out"], result["hyperparameters"]
         wanted = self.policy.campaign.select
         trust = auto_trust(
-            result["calibrations"]["force"]["floor"],
+            result["noise_floor"],
             lower=wanted.lower_trust_eV_per_A,
             upper=wanted.upper_trust_eV_per_A,
         )

@@ -318,7 +318,7 @@ class PotentialPolicy:
         """Trust levels of the latest committee on the calibrated scale, eV/Å."""
         wanted = self.campaign.select
         return auto_trust(
-            self.state.trainings[-1]["calibrations"]["force"]["floor"],
+            self.state.trainings[-1]["noise_floor"],
             lower=wanted.lower_trust_eV_per_A,
             upper=wanted.upper_trust_eV_per_A,
         )

@@ -136,6 +136,7 @@ def _pools(resources: Resources) -> Iterator[dict[str, Executor]]:
             workers=workers,
             threads=resources.threads,
             fresh_process_per_task=name == "explore",
+            preload="voltaloop.campaigns.doers",
             grace_s=0.0,
             name=name,
         )

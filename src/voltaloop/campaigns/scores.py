@@ -99,6 +99,13 @@ def recalibrated(scores: Mapping[str, FloatArray], prior: Calibrations) -> Calib
     )
 
 
+def noise_floor(scores: Mapping[str, FloatArray], force: Calibration) -> float:
+    """The force sigma of a typical atom of the latest scored frames, in eV/Å."""
+    frames = scores["force_frame"]
+    recent = frames > frames.max() - RECENT_FRAMES
+    return float(np.median(force.sigma(scores["force_s"][recent])))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Coverage:
     """Shares of true errors inside the nominal (raw) and the calibrated 95 % interval."""

@@ -18,6 +18,7 @@ import numpy as np
 from ase.calculators.lammps import Prism
 from ase.data import atomic_masses, chemical_symbols
 
+from voltaloop.core.errors import StructureError
 from voltaloop.core.frame import FloatArray, Frame
 from voltaloop.core.registry import require
 
@@ -77,6 +78,12 @@ class LammpsBox:
 
 def fill(lmp: Lammps, frame: Frame, species: Sequence[str]) -> LammpsBox:
     """Create the frame's box and atoms in an empty instance; types are 1-based in ``species``."""
+    present = {chemical_symbols[z] for z in frame.numbers}
+    if not present <= set(species):
+        raise StructureError(
+            f"The potential knows {', '.join(species)}, the structure also has "
+            f"{', '.join(sorted(present - set(species)))}."
+        )
     box = LammpsBox.of(frame.cell)
     lx, ly, lz, xy, xz, yz = box.sizes
     types = {symbol: i + 1 for i, symbol in enumerate(species)}

@@ -36,7 +36,9 @@ class LocalProcesses(Executor):
     A worker that dies fails only the task it ran, with :class:`WorkerDied`; a task over
     ``task_timeout_s`` (seconds of wall time, None for no limit) is killed and fails with
     :class:`TaskTimeout`; either way the worker is replaced. With ``fresh_process_per_task`` no
-    process runs two tasks. Workers end when this process does, even by SIGKILL.
+    process runs two tasks; one more worker than run stands ready, so that no task waits for a
+    process to start. ``preload`` names a module that a worker imports before its first task.
+    Workers end when this process does, even by SIGKILL.
 
     Shutting down lets running and waiting tasks go on for ``grace_s`` seconds (``math.inf``: as
     long as they need), then kills the running ones (:class:`TaskInterrupted`) and cancels the rest.
@@ -52,6 +54,7 @@ class LocalProcesses(Executor):
         threads: int = 1,
         task_timeout_s: float | None = None,
         fresh_process_per_task: bool = False,
+        preload: str | None = None,
         grace_s: float = 10.0,
         name: str = "local",
     ) -> None:
@@ -67,7 +70,8 @@ class LocalProcesses(Executor):
         self._limit_s = math.inf if task_timeout_s is None else task_timeout_s
         self._fresh = fresh_process_per_task
         self._grace_s = grace_s
-        self._preparation = preparation(name)
+        self._crew_size = workers + (1 if fresh_process_per_task else 0)
+        self._preparation = preparation(name, preload)
         self._lock = threading.Lock()
         self._waiting: deque[Task] = deque()
         self._closing_at = math.inf
@@ -156,7 +160,7 @@ class LocalProcesses(Executor):
         return min(max(next_event - time.monotonic(), 0.0), LOOK_EVERY_S)
 
     def _start_missing(self) -> None:
-        while len(self._crew) < self.workers and self._broken is None:
+        while len(self._crew) < self._crew_size and self._broken is None:
             try:
                 worker = WorkerProcess(
                     preparation=self._preparation,
@@ -171,9 +175,16 @@ class LocalProcesses(Executor):
 
     def _hand_out(self) -> None:
         for worker in self._crew:
-            while worker.idle and (task := self._next_task()) is not None:
+            while (
+                worker.idle
+                and self._busy() < self.workers
+                and (task := self._next_task()) is not None
+            ):
                 if task.future.set_running_or_notify_cancel():
                     worker.give(task, self._limit_s)
+
+    def _busy(self) -> int:
+        return sum(worker.task is not None for worker in self._crew)
 
     def _next_task(self) -> Task | None:
         with self._lock:

@@ -116,15 +116,16 @@ def _start(fd: int, environment: dict[str, str]) -> subprocess.Popen[bytes]:
     )
 
 
-def preparation(name: str) -> bytes:
-    """What multiprocessing's spawn tells a child: import path, folder and the user's script.
+def preparation(name: str, preload: str | None) -> bytes:
+    """What a worker is told first.
 
-    A script that pip installed (``voltaloop`` itself) defines nothing that a task could need, so
-    its imports are spared.
+    What multiprocessing's spawn tells a child (import path, folder, the user's script), and the
+    module to import before it is ready. A script that pip installed (``voltaloop`` itself) defines
+    nothing that a task could need, so its imports are spared.
     """
     data = get_preparation_data(name)
     del data["authkey"]  # of multiprocessing's own sockets; refuses to be pickled
     script = data.get("init_main_from_path")
     if script is not None and Path(script).parent == Path(sysconfig.get_path("scripts")):
         del data["init_main_from_path"]
-    return pickle.dumps(data)
+    return pickle.dumps((data, preload))

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 import traceback
+from importlib import import_module
 from multiprocessing.connection import Connection
 from multiprocessing.spawn import prepare
 from typing import Any
@@ -34,7 +35,10 @@ def main(fd: int, parent_pid: int) -> None:
     os.set_inheritable(fd, False)
     with Connection(fd) as pipe:
         try:
-            _import_main_module(pickle.loads(pipe.recv_bytes()))  # noqa: S301 - from our own parent
+            data, preload = pickle.loads(pipe.recv_bytes())  # noqa: S301 - from our own parent
+            _import_main_module(data)
+            if preload is not None:
+                import_module(preload)
         except Exception:  # noqa: BLE001 - whatever the user's script raises is told to the parent
             pipe.send_bytes(traceback.format_exc().encode())
             return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar
@@ -135,14 +135,14 @@ def run_md(
             verdict = _verdict(samples[-1], start, plan, limits)
             if verdict is not None:
                 outcome, detail = verdict
-                samples[-1:-1] = [_assessed(before, assess) for before in approach[:-1]]
+                samples[-1:-1] = _assessed_while_possible(approach[:-1], assess)
                 break
             approach.clear()
     except Exception as err:
         if not _is_numerical(err):
             raise
         outcome, detail = "crashed", f"{type(err).__name__}: {err}"
-        samples += [_assessed(before, assess) for before in approach]
+        samples += _assessed_while_possible(approach, assess)
     return MdResult(
         outcome=outcome,
         steps=samples[-1].step if samples else 0,
@@ -153,6 +153,21 @@ def run_md(
 
 def _assessed(look: Sample[A], assess: Callable[[Frame], A] | None) -> Sample[A]:
     return look if assess is None else replace(look, assessment=assess(look.frame))
+
+
+def _assessed_while_possible(
+    looks: Sequence[Sample[A]], assess: Callable[[Frame], A] | None
+) -> list[Sample[A]]:
+    """Assessed looks at a run that failed, up to the first too broken to be assessed."""
+    assessed: list[Sample[A]] = []
+    for look in looks:
+        try:
+            assessed.append(_assessed(look, assess))
+        except Exception as err:
+            if not _is_numerical(err):
+                raise
+            break
+    return assessed
 
 
 def _is_numerical(err: Exception) -> bool:

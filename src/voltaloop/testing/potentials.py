@@ -15,7 +15,7 @@ from pydantic import BaseModel, ValidationError
 from voltaloop.core import FloatArray, Frame, Label
 from voltaloop.core.contracts import Committee, CommitteePrediction
 from voltaloop.core.training import Example, Memo, Trained
-from voltaloop.exploration import MdLimits, MdPlan, run_md, static_evaluator
+from voltaloop.exploration import MdLimits, MdPlan, MdResult, run_md, static_evaluator
 from voltaloop.potentials import Potential
 
 MODEL_SPECIES = ("Li", "Ni", "O")
@@ -423,7 +423,7 @@ class PotentialContract:
             sample_every=20,
             seed=3,
         )
-        result = run_md(model_crystal(), committee, plan, MdLimits())
+        result: MdResult[Any] = run_md(model_crystal(), committee, plan, MdLimits())
         assert (result.outcome, result.detail) == ("completed", "")
         assert result.steps == 200
 

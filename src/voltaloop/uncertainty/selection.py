@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from voltaloop.core import FloatArray
 
-LOWER_IN_FLOORS = 1.2
+LOWER_IN_FLOORS = 1.25
 UPPER_IN_FLOORS = 10.0
 MIN_UPPER = 1.0
 """eV/Å. An upper trust level below this would cut off hot but sound frames."""
@@ -37,8 +37,8 @@ def auto_trust(
 ) -> TrustLevels:
     """Levels from the noise floor in eV/Å; given ones win.
 
-    The floor is that of the force calibration: the error that stays where all members agree. More
-    labels of such frames cannot lower it, so an uncertain atom is one that clearly exceeds it.
+    The floor is the sigma of a typical atom of the latest frames scored: what the potential
+    reaches now. An uncertain frame has an atom that clearly exceeds it.
     """
     low = LOWER_IN_FLOORS * floor if lower is None else lower
     high = max(UPPER_IN_FLOORS * floor, MIN_UPPER, 2 * low) if upper is None else upper
