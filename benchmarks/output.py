@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import platform
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,12 @@ def parser(description: str) -> argparse.ArgumentParser:
 
 def finish(result: dict[str, Any], path: Path | None) -> None:
     """Print the result as one line of JSON and write it where asked."""
-    line = json.dumps(
-        {**result, "machine": platform.machine(), "python": platform.python_version()}
-    )
+    facts = {
+        "machine": platform.machine(),
+        "python": platform.python_version(),
+        "threads": os.environ.get("OMP_NUM_THREADS", "not set"),
+    }
+    line = json.dumps({**result, **facts})
     if path is not None:
         path.write_text(line + "\n", encoding="utf-8")
     print(line)
