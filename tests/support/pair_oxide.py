@@ -19,7 +19,7 @@ TERMS = {
     ("Li", "Li"): (0.10, 1.2, 3.00, 1.0),
     ("Li", "Ni"): (0.10, 2.0, 2.90, 0.0),
     ("Li", "O"): (0.40, 2.0, 2.10, 1.0),
-    ("Ni", "Ni"): (0.30, 2.0, 2.90, 0.0),
+    ("Ni", "Ni"): (0.30, 2.0, 2.90, 1.0),
     ("Ni", "O"): (1.20, 2.0, 1.95, 1.0),
     ("O", "O"): (0.10, 2.0, 3.00, 1.0),
 }
@@ -27,7 +27,7 @@ TERMS = {
 
 
 class PairOxide(Calculator):
-    """Energy, forces and stress from Morse pairs; ``fail_after``: labels before it only raises."""
+    """Energy, forces and stress from Morse pairs."""
 
     implemented_properties: ClassVar[list[str]] = ["energy", "forces", "stress"]
 

@@ -22,8 +22,11 @@ def run(
 ) -> None:
     """Run a campaign to its answer; on a folder that exists already, go on where it stopped.
 
-    Writes DIR/answer.json and DIR/report.html. Ctrl-C or SIGTERM ends it cleanly; the same command
-    goes on. Exit code 0: answered, 1: failed, 2: bad input, 130: stopped.
+    Writes DIR/answer.json and DIR/report.html.
+
+    Ctrl-C or SIGTERM ends it cleanly; the same command goes on.
+
+    Exit code 0: answered, 1: failed, 2: bad input, 130: stopped.
     """
     from voltaloop.campaigns import (
         CampaignFolder,

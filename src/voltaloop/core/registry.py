@@ -21,7 +21,7 @@ def import_object(path: str) -> Any:
 class Registry(Generic[T]):
     """Backends of one kind. ``builtin`` maps a name to ``"package.module:object"``.
 
-    Third parties add theirs with an entry point in the group ``voltaloop.<kind>``.
+    Third parties add theirs with an entry point in the group ``voltaloop.<kind>s``.
     """
 
     kind: str
@@ -29,7 +29,7 @@ class Registry(Generic[T]):
 
     def paths(self) -> dict[str, str]:
         """Name → import path of every known backend; a built-in name cannot be overridden."""
-        others = {e.name: e.value for e in entry_points(group=f"voltaloop.{self.kind}")}
+        others = {e.name: e.value for e in entry_points(group=f"voltaloop.{self.kind}s")}
         return {**others, **self.builtin}
 
     def names(self) -> list[str]:

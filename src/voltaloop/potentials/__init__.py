@@ -38,7 +38,7 @@ class PotentialClass(Protocol):
 
 
 POTENTIALS: Registry[PotentialClass] = Registry(
-    kind="potentials", builtin={"pod": "voltaloop.potentials.pod:Pod"}
+    kind="potential", builtin={"pod": "voltaloop.potentials.pod:Pod"}
 )
 
 __all__ = ["POTENTIALS", "Potential", "PotentialClass"]

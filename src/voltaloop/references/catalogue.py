@@ -18,7 +18,7 @@ class Engine(Protocol):
 
 
 REFERENCES: Registry[Engine] = Registry(
-    kind="references",
+    kind="reference",
     builtin={
         "ase": "voltaloop.references.ase_calculator:AseCalculator",
         "chgnet": "voltaloop.references.chgnet:CHGNet",

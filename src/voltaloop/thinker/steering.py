@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from voltaloop.core.events import Event, Task
+from voltaloop.core.hashing import canonical_json
 from voltaloop.thinker.ledger import Flight
 from voltaloop.thinker.mind import Draft, Mind
 
@@ -73,6 +74,7 @@ class Steering:
         self._describe_failure = describe_failure
         self._watch = watch
         self._clock = clock
+        self._running: dict[str, Future[Outcome]] = {}
         self._done: queue.SimpleQueue[tuple[Flight, Future[Outcome]]] = queue.SimpleQueue()
         self._stop = threading.Event()
 
@@ -101,10 +103,13 @@ class Steering:
     def drain(self, seconds: float) -> None:
         """Wait for running tasks up to ``seconds`` and write down what they give.
 
-        What is decided meanwhile is written too, and started by the next session.
+        Tasks that no worker has begun are taken back. What is decided meanwhile is written too;
+        both are started by the next session.
         """
+        for future in list(self._running.values()):
+            future.cancel()
         end = time.monotonic() + seconds
-        while self._mind.ledger.flights and (left := end - time.monotonic()) > 0:
+        while self._running and (left := end - time.monotonic()) > 0:
             if drafts := self._ended(min(left, WAIT_LIMIT_S)):
                 self._round(drafts, act=False)
 
@@ -125,7 +130,12 @@ class Steering:
             self._watch(written)
 
     def _start(self, flight: Flight) -> None:
-        future = self._submit(flight.task)
+        try:
+            future = self._submit(flight.task)
+        except Exception as err:  # noqa: BLE001 - a pool that takes no task fails this task
+            future = Future()
+            future.set_exception(err)
+        self._running[flight.task.id] = future
         future.add_done_callback(lambda done: self._done.put((flight, done)))
 
     def _wait(self) -> list[Draft]:
@@ -142,8 +152,9 @@ class Steering:
             return drafts
 
     def _draft(self, flight: Flight, future: Future[Outcome]) -> list[Draft]:
+        del self._running[flight.task.id]
         try:
-            outcome = future.result()
+            outcome = _checked(future.result().to_json())
         except CancelledError:
             return []
         except Exception as err:  # noqa: BLE001 - any failure of a Doer is data, not an end
@@ -156,7 +167,7 @@ class Steering:
                 "traceback": self._describe_failure(err),
             }
             return [("failed", failure)]
-        return [("finished", {"id": flight.task.id, **outcome.to_json()})]
+        return [("finished", {"id": flight.task.id, **outcome})]
 
     def _passed_marks(self) -> list[Draft]:
         ledger = self._mind.ledger
@@ -166,3 +177,15 @@ class Steering:
             for mark, seconds in self._marks.items()
             if mark not in ledger.marks and active >= seconds
         ]
+
+
+def _checked(outcome: dict[str, Any]) -> dict[str, Any]:
+    """Raise ValueError for what an event cannot hold: that is a failure of its Doer."""
+    try:
+        canonical_json(outcome)
+    except (TypeError, ValueError) as err:
+        raise ValueError(
+            f"The result cannot be stored as JSON: {err}. Expected text, finite numbers, booleans, "
+            "null, lists and mappings."
+        ) from err
+    return outcome

@@ -13,7 +13,7 @@ from voltaloop.core import (
 )
 
 SHELF: Registry[Any] = Registry(
-    kind="shelves", builtin={"ordered": "collections:OrderedDict", "counter": "collections:Counter"}
+    kind="shelf", builtin={"ordered": "collections:OrderedDict", "counter": "collections:Counter"}
 )
 
 
@@ -36,18 +36,18 @@ def test_an_unknown_name_is_answered_with_the_nearest_and_all_known_ones() -> No
     with pytest.raises(UnknownBackendError) as caught:
         SHELF.load("orderd")
     assert str(caught.value) == (
-        "Unknown shelves 'orderd'. Did you mean 'ordered'? Known: counter, ordered."
+        "Unknown shelf 'orderd'. Did you mean 'ordered'? Known: counter, ordered."
     )
 
 
 def test_a_name_like_no_other_gets_no_suggestion() -> None:
-    with pytest.raises(UnknownBackendError, match=r"^Unknown shelves 'x'\. Known: counter"):
+    with pytest.raises(UnknownBackendError, match=r"^Unknown shelf 'x'\. Known: counter"):
         SHELF.load("x")
 
 
 def test_a_package_adds_a_backend_by_entry_point(installed: list[EntryPoint]) -> None:
     installed.append(
-        EntryPoint(name="chain", value="collections:ChainMap", group="voltaloop.shelves")
+        EntryPoint(name="chain", value="collections:ChainMap", group="voltaloop.shelfs")
     )
     installed.append(
         EntryPoint(name="other", value="collections:deque", group="voltaloop.something")
@@ -58,7 +58,7 @@ def test_a_package_adds_a_backend_by_entry_point(installed: list[EntryPoint]) ->
 
 def test_a_built_in_backend_cannot_be_overridden(installed: list[EntryPoint]) -> None:
     installed.append(
-        EntryPoint(name="counter", value="collections:deque", group="voltaloop.shelves")
+        EntryPoint(name="counter", value="collections:deque", group="voltaloop.shelfs")
     )
     assert SHELF.load("counter").__name__ == "Counter"
 
