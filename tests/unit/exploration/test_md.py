@@ -142,7 +142,7 @@ def check_bad(result: MdResult[Judged], outcome: Outcome, detail: str, steps: in
     assert result.outcome == outcome
     assert detail in result.detail
     assert result.steps < steps
-    assert not result.samples or result.samples[-1].step == result.steps
+    assert all(s.step <= result.steps for s in result.samples)
 
 
 def test_atoms_that_come_too_close_end_the_run() -> None:
@@ -154,7 +154,7 @@ def test_atoms_that_come_too_close_end_the_run() -> None:
 def test_atoms_that_start_on_top_of_each_other_heat_up_and_end_the_run() -> None:
     start = moved(copper(), 0, (1.0, 1.0, 0.0))
     result = run(start, limits=MdLimits(min_distance=0.1), sample_every=10)
-    check_bad(result, "temperature_exploded", "K at a thermostat of 300.0 K", steps=200)
+    check_bad(result, "temperature_exploded", "K at a thermostat of 300 K", steps=200)
 
 
 @pytest.mark.parametrize("pressure", [-60.0, 400.0])
@@ -196,7 +196,8 @@ def test_a_run_that_goes_wrong_shows_the_frames_on_the_way_there() -> None:
     seen: list[Frame] = []
     result = run(model=slow, limits=limits, assess=remembering(seen), sample_every=200, steps=400)
     check_bad(result, "atoms_too_close", "limit 1.7 Å", steps=400)
-    assert [s.step for s in result.samples] == list(range(LOOK_EVERY, 201, LOOK_EVERY))
+    assert [s.step for s in result.samples] == list(range(LOOK_EVERY, result.steps, LOOK_EVERY))
+    assert result.samples
     assert all(s.assessment is not None for s in result.samples)
     assert len(seen) == len(result.samples)
 
