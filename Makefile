@@ -17,7 +17,7 @@ TEST_WORKERS ?= 2
 PYTEST_ARGS ?=
 
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
-BENCHMARKS := $(filter-out benchmarks/_%,$(wildcard benchmarks/*.py))
+BENCHMARKS := $(filter-out benchmarks/output.py,$(wildcard benchmarks/*.py))
 
 .PHONY: help
 help:  ## list the targets
@@ -45,9 +45,9 @@ lint: $(READY)  ## check style, types and the direction of imports
 .PHONY: bench
 bench: $(READY)  ## run the scripts of benchmarks/; their figures go to runs/benchmarks
 	@mkdir -p runs/benchmarks
-	@test -n "$(BENCHMARKS)" || { echo "There are no scripts in benchmarks/." >&2; exit 1; }
-	@set -e; for script in $(BENCHMARKS); do \
-	  $(BIN)/python $$script --json runs/benchmarks/$$(basename $$script .py).json; done
+	@set -e; for script in $(BENCHMARKS); do echo "$$script"; \
+	  OMP_NUM_THREADS=1 $(BIN)/python $$script \
+	    --json runs/benchmarks/$$(basename $$script .py).json; done
 
 .PHONY: gpaw
 gpaw: $(READY)  ## add GPAW, real density-functional theory, to the environment (needs g++)

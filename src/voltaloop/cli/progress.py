@@ -76,6 +76,9 @@ class Tally:
         return f"{quality}{self.explored} MD runs, {self.refused} labels refused"
 
 
+STOPPING = "Stopping: running tasks have a moment to end, then everything is kept as it is."
+
+
 class LineProgress:
     """A plain line when something worth a line happened, at most one in two seconds."""
 
@@ -104,6 +107,9 @@ class LineProgress:
             self._tally.take(event)
         if time.monotonic() - self._last >= self.EVERY_S:
             self._print()
+
+    def stopping(self) -> None:
+        self._console.print(STOPPING)
 
     def _print(self) -> None:
         self._last = time.monotonic()
@@ -151,3 +157,6 @@ class BarProgress:
         running = ", ".join(list(tally.flights.values())[:3])
         self._progress.update(self._labels, completed=tally.labels, note=tally.line())
         self._progress.update(self._audit, completed=tally.audit, note=running)
+
+    def stopping(self) -> None:
+        self._progress.console.print(STOPPING)

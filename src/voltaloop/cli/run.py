@@ -41,7 +41,14 @@ def run(
     folder = CampaignFolder(out or Path("runs") / campaign.name)
     progress_class = BarProgress if is_interactive(quiet=quiet) else LineProgress
     with progress_class(error_console(), campaign.stop.labels, campaign.audit.labels) as progress:
-        ending = run_campaign(campaign, text, file.resolve().parent, folder, watch=progress.watch)
+        ending = run_campaign(
+            campaign,
+            text,
+            file.resolve().parent,
+            folder,
+            watch=progress.watch,
+            on_stop=progress.stopping,
+        )
     out_console = console(quiet=quiet)
     if ending.state == "stopped":
         out_console.print(

@@ -17,7 +17,7 @@ from voltaloop.core import FloatArray
 from voltaloop.uncertainty.statistics import CONFIDENCE, Assessment, Spread, t_width
 
 Z95 = float(ndtri((1 + CONFIDENCE) / 2))
-MIN_SCORES = 12
+MIN_SCORES = 20
 """Fewer scored values than this say too little about a 95 % quantile."""
 
 PRIOR_SLOPE = 3.0
