@@ -11,7 +11,6 @@ import numpy as np
 from voltaloop.campaigns.file import CampaignFile
 from voltaloop.campaigns.state import CampaignState
 from voltaloop.core import EV_PER_A3_IN_GPA, MEV
-from voltaloop.store import ArtifactStore
 from voltaloop.thermo import (
     ReferenceOrdering,
     RelaxedOrdering,
@@ -31,9 +30,8 @@ Json = dict[str, Any]
 ERROR_MEANING = "half width of the calibrated 95 % interval"
 
 
-def estimate(campaign: CampaignFile, state: CampaignState, generation: int) -> Json:
+def estimate(state: CampaignState, generation: int) -> Json:
     """What the answer would be with the committee of ``generation``; None where not known."""
-    del campaign
     found = _relaxed_orderings(state, generation)
     ends = _ends(found)
     unknown: Json = {
@@ -54,9 +52,8 @@ def estimate(campaign: CampaignFile, state: CampaignState, generation: int) -> J
     return {**unknown, **values}
 
 
-def build_answer(campaign: CampaignFile, state: CampaignState, store: ArtifactStore) -> Json:
+def build_answer(campaign: CampaignFile, state: CampaignState) -> Json:
     """The content of answer.json, without what only the clock knows."""
-    del store
     generation = state.generation
     found = _relaxed_orderings(state, generation)
     best = lowest(found)

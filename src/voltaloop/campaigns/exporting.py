@@ -29,6 +29,8 @@ def export_labels(folder: CampaignFolder, format_name: str, out: Path) -> int:
     """
     if out.exists():
         raise CampaignFolderError(f"{out} exists already. Remove it, or name another with --out.")
+    if not out.absolute().parent.is_dir():
+        raise CampaignFolderError(f"There is no folder {out.parent} to write {out.name} into.")
     atoms = list(_labelled_atoms(folder))
     if not atoms:
         raise CampaignFolderError(f"{folder.root} has no accepted labels yet: nothing to export.")
@@ -80,9 +82,11 @@ def _write_extxyz(atoms: list[Atoms], path: Path) -> None:
 
 
 def _write_ase_db(atoms: list[Atoms], path: Path) -> None:
+    """The campaign's name goes into ``data``: a key may not hold text that looks like a number."""
     with ase.db.connect(path, type="db") as database:
         for one in atoms:
-            database.write(one, key_value_pairs=dict(one.info))
+            pairs = {"origin": one.info["origin"], "x": one.info["x"]}
+            database.write(one, key_value_pairs=pairs, data={"campaign": one.info["campaign"]})
 
 
 def _write_deepmd(atoms: list[Atoms], path: Path) -> None:

@@ -63,15 +63,26 @@ class CampaignFolder:
                     "campaign.yaml differs. Use another folder with --out, or another name."
                 )
             return
-        if self.root.exists() and (not self.root.is_dir() or any(self.root.iterdir())):
+        if self.root.exists() and (not self.root.is_dir() or self._holds_other_files()):
             raise CampaignFolderError(
                 f"{self.root} is not empty and no campaign folder. Use another one with --out."
             )
 
+    def _holds_other_files(self) -> bool:
+        """More than what a run leaves that was killed before it wrote campaign.yaml."""
+        own = {"lock", temporary_of(self.campaign_path).name}
+        return any(path.name not in own for path in self.root.iterdir())
+
     @contextmanager
     def held(self, text: str) -> Iterator[EventLog]:
         """The event log for writing, with the folder locked and campaign.yaml in place."""
-        self.root.mkdir(parents=True, exist_ok=True)
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+        except OSError as err:
+            raise CampaignFolderError(
+                f"The campaign folder {self.root} cannot be made: {err.strerror}. "
+                "Name another one with --out."
+            ) from err
         with CampaignLock(self.root):
             self.artifacts.remove_leftovers()
             if not self.campaign_path.exists():
@@ -88,9 +99,14 @@ class CampaignFolder:
         return EventLog.open(self.log_path, read_only=True)
 
 
+def temporary_of(path: Path) -> Path:
+    """Where a file is written before it takes its name."""
+    return path.with_name(f".{path.name}.tmp")
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a file whole or not at all."""
-    temporary = path.with_name(f".{path.name}.tmp")
+    temporary = temporary_of(path)
     with temporary.open("w", encoding="utf-8") as file:
         file.write(text)
         file.flush()

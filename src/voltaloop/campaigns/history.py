@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,7 +20,7 @@ from voltaloop.report import (
     TrainingRound,
 )
 from voltaloop.report.history import CampaignState as ShownState
-from voltaloop.store import ArtifactStore
+from voltaloop.store import ArtifactStore, CampaignLock
 from voltaloop.thinker import Ledger
 from voltaloop.uncertainty import Calibration, auto_trust, t_width
 
@@ -42,7 +44,7 @@ def campaign_history(folder: CampaignFolder) -> CampaignHistory:
         seed=campaign.seed,
         n_atoms=state.facts.get("n_atoms", 0),
         formula=state.facts.get("formula", campaign.material.structure),
-        state=reader.shown_state(),
+        state=reader.shown_state(held=_is_held(folder)),
         labels=reader.labels,
         rounds=reader.finished_rounds(),
         tasks=reader.tasks(),
@@ -51,6 +53,12 @@ def campaign_history(folder: CampaignFolder) -> CampaignHistory:
         refusals=reader.refusals,
         notes=reader.notes(),
     )
+
+
+def _is_held(folder: CampaignFolder) -> bool:
+    """By another process: the one that asks holds it only while it ends its own session."""
+    holder = CampaignLock.holder(folder.root)
+    return holder is not None and (holder.pid, holder.host) != (os.getpid(), socket.gethostname())
 
 
 class _Reader:
@@ -265,11 +273,14 @@ class _Reader:
         """The answer with the wall time of the whole campaign."""
         return {**answer, "wall_s": round(self._ledger.active_s, 1)}
 
-    def shown_state(self) -> ShownState:
+    def shown_state(self, *, held: bool) -> ShownState:
+        """``held``: whether another process runs the campaign at this moment."""
         state = self.policy.state
         if state.failed is not None:
             return "failed"
-        return "finished" if state.answer is not None else "running"
+        if state.answer is not None:
+            return "finished"
+        return "running" if held else "paused"
 
     def notes(self) -> list[str]:
         state = self.policy.state

@@ -22,7 +22,7 @@ from voltaloop.thinker import Ledger
 from voltaloop.uncertainty import Candidate, TrustLevels, auto_trust, select
 
 Decision = tuple[str, dict[str, Any]] | Task
-Rule = Callable[[Ledger, int], Sequence[Decision]]
+Rule = Callable[[Ledger], Sequence[Decision]]
 
 FAILURES_TO_HALT = 6
 """So many refused labels in a row mean that something is wrong with all of them."""
@@ -50,6 +50,7 @@ class PotentialPolicy:
         self.campaign = campaign
         self.state = CampaignState()
         self._store = store
+        self._seq = 0
         self._reference = {
             "engine": campaign.reference.engine,
             "options": campaign.reference.options,
@@ -69,6 +70,7 @@ class PotentialPolicy:
     def decide(self, ledger: Ledger, seq: int) -> Sequence[Decision]:
         if self.over():
             return []
+        self._seq = seq
         learning: list[Rule] = [
             self._open,
             self._halt,
@@ -89,15 +91,14 @@ class PotentialPolicy:
             self._conclude,
         ]
         for rule in learning if self.state.stopped is None else finishing:
-            if decisions := rule(ledger, seq):
+            if decisions := rule(ledger):
                 return decisions
         return []
 
     # -- learning ---------------------------------------------------------------------------
 
-    def _open(self, ledger: Ledger, seq: int) -> Sequence[Decision]:
+    def _open(self, ledger: Ledger) -> Sequence[Decision]:
         """At the opening: label the starting frames and lithium metal."""
-        del seq
         if ledger.known or not self.state.facts:
             return []
         lithium = self._relax_reference_task(self.state.facts["lithium_metal"], "bcc Li")
@@ -107,9 +108,8 @@ class PotentialPolicy:
             decisions += self._with_purpose(task, role="start", x=start["x"], temperature=None)
         return decisions
 
-    def _halt(self, ledger: Ledger, seq: int) -> Sequence[Decision]:
+    def _halt(self, ledger: Ledger) -> Sequence[Decision]:
         """End a campaign that cannot succeed, with the common reason."""
-        del seq
         failures = self.state.label_failures_in_a_row
         if len(failures) >= FAILURES_TO_HALT:
             reason = f"the last {len(failures)} labels all failed, the latest with {failures[-1]}"
@@ -119,9 +119,8 @@ class PotentialPolicy:
             return [("halted", {"reason": "too few starting frames could be labelled"})]
         return []
 
-    def _train(self, ledger: Ledger, seq: int) -> Sequence[Decision]:
+    def _train(self, ledger: Ledger) -> Sequence[Decision]:
         """Train when a batch is in, or when no more labels are under way."""
-        del seq
         state = self.state
         new = state.labels[state.trained_count :]
         if not new or not ledger.free("train"):
@@ -139,9 +138,8 @@ class PotentialPolicy:
             descriptors=len(state.untrained_descriptors) - under_way,
         )
 
-    def _stop(self, ledger: Ledger, seq: int) -> Sequence[Decision]:
+    def _stop(self, ledger: Ledger) -> Sequence[Decision]:
         """Why learning ends, or nothing."""
-        del seq
         if self.state.generation < 0:
             return []
         if len(self.state.labels) >= self.campaign.stop.labels:
@@ -152,7 +150,7 @@ class PotentialPolicy:
             return [("stopped", {"reason": "wall_time"})]
         return []
 
-    def _select(self, ledger: Ledger, seq: int) -> Sequence[Decision]:
+    def _select(self, ledger: Ledger) -> Sequence[Decision]:
         """Choose frames of the newest runs for labelling."""
         runs = self.state.fresh_runs
         if not runs:
@@ -167,7 +165,7 @@ class PotentialPolicy:
             self.trust(),
             count=room,
             n_random=int(np.ceil(max(share, 0.0))),
-            rng=np.random.default_rng([self.campaign.seed, seq]),
+            rng=self._rng(),
             relaxed=relaxed,
         )
         by_task = {run.task: run for run in runs}
@@ -177,9 +175,8 @@ class PotentialPolicy:
             decisions += self._selection(by_task[task_id], int(index), pick.origin, pick)
         return decisions
 
-    def _estimate(self, ledger: Ledger, seq: int) -> Sequence[Decision]:
+    def _estimate(self, ledger: Ledger) -> Sequence[Decision]:
         """From time to time, what the answer would be now."""
-        del seq
         state, generation = self.state, self._generation_to_estimate()
         if generation is None:
             return []
@@ -188,11 +185,11 @@ class PotentialPolicy:
             return self._relax_tasks(ledger, generation, missing)
         if state.lithium is None:
             return []
-        found = estimate(self.campaign, state, generation)
+        found = estimate(state, generation)
         labels = self.state.trained_count
         return [("estimated", {"generation": generation, "labels": labels, **found})]
 
-    def _explore(self, ledger: Ledger, seq: int) -> Sequence[Decision]:
+    def _explore(self, ledger: Ledger) -> Sequence[Decision]:
         """Keep the workers busy with runs of the newest committee."""
         if self.state.generation < 0 or not ledger.free("explore"):
             return []
@@ -202,7 +199,7 @@ class PotentialPolicy:
         ):
             return []
         ordering = self._next_ordering(self.state.explorations_started)
-        rng = np.random.default_rng([self.campaign.seed, seq])
+        rng = self._rng()
         share = min(2**self.state.generation / FIRST_RUN_SHARE, 1.0)
         task = self._explore_task(ordering, rng, share=share, upper=self.trust().upper)
         return self._with_purpose(
@@ -217,15 +214,14 @@ class PotentialPolicy:
         learned = self.state.trained_count == len(self.state.labels)
         return learned and not training and not self._labels_under_way(ledger)
 
-    def _relax_final(self, ledger: Ledger, seq: int) -> Sequence[Decision]:
-        del seq
+    def _relax_final(self, ledger: Ledger) -> Sequence[Decision]:
         if not self._settled(ledger):
             return []
         generation = self.state.generation
         missing = [i for i in self._ordering_indices() if (generation, i) not in self.state.relaxed]
         return self._relax_tasks(ledger, generation, missing)
 
-    def _audit_runs(self, ledger: Ledger, seq: int) -> Sequence[Decision]:
+    def _audit_runs(self, ledger: Ledger) -> Sequence[Decision]:
         """One fresh full-length run at every lithium content, never stopped for uncertainty."""
         if not self._settled(ledger) or any(
             purpose["role"] == "audit" for purpose in self.state.purposes.values()
@@ -233,7 +229,7 @@ class PotentialPolicy:
             return []
         decisions: list[Decision] = []
         for k, x in enumerate(self._contents()):
-            rng = np.random.default_rng([self.campaign.seed, seq, k])
+            rng = self._rng(k)
             own = [i for i in self._ordering_indices() if self._ordering(i)["x"] == x]
             ordering = int(rng.choice(own))
             task = self._explore_task(ordering, rng, share=1.0, upper=None, title="audit MD")
@@ -242,9 +238,8 @@ class PotentialPolicy:
             )
         return decisions
 
-    def _audit_labels(self, ledger: Ledger, seq: int) -> Sequence[Decision]:
+    def _audit_labels(self, _: Ledger) -> Sequence[Decision]:
         """Frames of the audit runs picked at random, evenly over the contents."""
-        del ledger
         runs, contents = self.state.audit_runs, self._contents()
         begun = any(
             purpose["role"] == "audit" and "index" in purpose
@@ -252,16 +247,15 @@ class PotentialPolicy:
         )
         if begun or len(runs) < len(contents):
             return []
-        rng = np.random.default_rng([self.campaign.seed, seq])
+        rng = self._rng()
         sampled = sorted((run for run in runs if run.result["force_sigma"]), key=lambda r: r.task)
         if not sampled:
             return [("halted", {"reason": "no audit run gave a single frame"})]
         places = _evenly(sampled, self.campaign.audit.labels, rng)
         return [d for run, i in places for d in self._selection(run, i, "audit", None)]
 
-    def _relax_with_reference(self, ledger: Ledger, seq: int) -> Sequence[Decision]:
+    def _relax_with_reference(self, ledger: Ledger) -> Sequence[Decision]:
         """The reference's own relaxations, from where the committee came to rest."""
-        del seq
         if not self.campaign.reference.relax or not self._settled(ledger):
             return []
         known = {
@@ -277,9 +271,8 @@ class PotentialPolicy:
                 decisions += self._with_purpose(task, role="relax_reference", ordering=i)
         return decisions
 
-    def _score(self, ledger: Ledger, seq: int) -> Sequence[Decision]:
+    def _score(self, ledger: Ledger) -> Sequence[Decision]:
         """Score the audit when all its labels are in."""
-        del seq
         purposes = self.state.purposes.values()
         asked = sum(p["role"] == "audit" and "index" in p for p in purposes)
         refused = sum(r["role"] == "audit" for r in self.state.refused)
@@ -301,15 +294,14 @@ class PotentialPolicy:
         }
         return self._with_purpose(self._task("score", "train", inputs, "score audit"), role="score")
 
-    def _conclude(self, ledger: Ledger, seq: int) -> Sequence[Decision]:
+    def _conclude(self, ledger: Ledger) -> Sequence[Decision]:
         """When everything is in: the answer."""
-        del seq
         state = self.state
         if ledger.flights or state.score is None or state.lithium is None:
             return []
         if not all((state.generation, i) in state.relaxed for i in self._ordering_indices()):
             return []
-        answer = build_answer(self.campaign, state, self._store)
+        answer = build_answer(self.campaign, state)
         return [("answered", {"answer": answer})]
 
     # -- what the rules share -----------------------------------------------------------------
@@ -322,6 +314,10 @@ class PotentialPolicy:
             lower=wanted.lower_trust_eV_per_A,
             upper=wanted.upper_trust_eV_per_A,
         )
+
+    def _rng(self, *more: int) -> np.random.Generator:
+        """Random numbers that depend on the campaign's seed and the place in the log alone."""
+        return np.random.default_rng([self.campaign.seed, self._seq, *more])
 
     def _enough_to_train(self) -> bool:
         return len(self.state.labels) >= int(self.campaign.potential.options.get("members", 8))

@@ -19,7 +19,7 @@ from voltaloop.campaigns.doers import perform
 from voltaloop.campaigns.file import CampaignFile, Resources, build_engine
 from voltaloop.campaigns.folder import CampaignFolder, write_json
 from voltaloop.campaigns.history import campaign_history
-from voltaloop.campaigns.opening import make_orderings, opening_facts
+from voltaloop.campaigns.opening import check_starting, make_orderings, opening_facts
 from voltaloop.campaigns.policy import PotentialPolicy
 from voltaloop.core import Event, Task
 from voltaloop.executors import LocalProcesses, failure_text
@@ -56,6 +56,7 @@ def check(campaign: CampaignFile, base: Path) -> str:
     Raises CampaignFileError, StructureError or MissingDependencyError.
     """
     full, found = make_orderings(campaign, base)
+    check_starting(campaign, found)
     build_engine(REFERENCES, campaign.reference).check_installed()
     build_engine(POTENTIALS, campaign.potential).check_installed()
     contents = sorted({o.x for o in found}, reverse=True)

@@ -10,6 +10,9 @@ from voltaloop.core import Event, Task
 from voltaloop.thinker import MAX_ATTEMPTS
 
 Json = Mapping[str, Any]
+ENGINE_FAILURES = frozenset({"engine_failed", "not_converged"})
+"""Refusals that speak against the engine; the others speak against the frame."""
+
 Origin = Literal["start", "relaxed", "uncertain", "random", "audit"]
 
 
@@ -150,7 +153,8 @@ class CampaignState:
 
     def _refuse(self, task: Task, purpose: Json, refusal: Json) -> None:
         self.refused.append({"task": task.id, "role": purpose["role"], **refusal})
-        self.label_failures_in_a_row.append(f"{refusal['reason']}: {refusal['detail']}")
+        if refusal["reason"] in ENGINE_FAILURES:
+            self.label_failures_in_a_row.append(f"{refusal['reason']}: {refusal['detail']}")
 
     def _explored(self, task: Task, purpose: Json, result: Json) -> None:
         run = Explored(

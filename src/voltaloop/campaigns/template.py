@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
+import yaml
 from pydantic import BaseModel
 
 from voltaloop.campaigns.file import CampaignFile
@@ -19,7 +21,7 @@ def campaign_template(name: str) -> str:
     """Every key with its default, and its description as a comment."""
     lines = [
         "# A voltaloop campaign. Every key below shows its default; remove what you do not change.",
-        f"name: {name}",
+        f"name: {_yaml_text(name)}",
         "seed: 1".ljust(WIDTH) + f"# {_description(CampaignFile, 'seed')}",
     ]
     for key in ("material", "reference", "potential", "explore", "select", "audit", "stop"):
@@ -64,6 +66,15 @@ def _model(parent: type[BaseModel], name: str) -> type[BaseModel]:
 
 def _description(model: type[BaseModel], name: str) -> str:
     return model.model_fields[name].description or ""
+
+
+def _yaml_text(text: str) -> str:
+    """In quotes where YAML would read a number, a date or a yes."""
+    try:
+        plain = yaml.safe_load(text) == text
+    except (yaml.YAMLError, ValueError):
+        plain = False
+    return text if plain else json.dumps(text)
 
 
 def _yaml(value: Any) -> str:

@@ -23,5 +23,8 @@ def init(
     parse_campaign(text, f"name '{name}'")
     if path.exists():
         raise CampaignFileError(f"{path} exists already; nothing was written. Name another file.")
-    path.write_text(text, encoding="utf-8")
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as err:
+        raise CampaignFileError(f"{path} cannot be written: {err.strerror}.") from err
     console().print(f"Wrote {path}. Next: voltaloop validate {path}; voltaloop run {path}")

@@ -100,7 +100,8 @@ class LineProgress:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._print()
+        if kind is None:
+            self._print()
 
     def watch(self, events: Sequence[Event]) -> None:
         for event in events:
