@@ -129,18 +129,23 @@ class _Reader:
                 pass
 
     def _end(self, task: Task, now: float, outcome: str, event: Event | None) -> None:
+        """``event``: the one with the Doer's own times, where it came to an end."""
         _, submitted = self._submitted[task.id]
-        length = 0.0 if event is None else event.data["ended"] - event.data["started"]
+        ended, length, cpu_s = now, 0.0, None
+        if event is not None:
+            ended = now - max(event.time - event.data["ended"], 0.0)
+            length = event.data["ended"] - event.data["started"]
+            cpu_s = event.data["cpu_s"]
         self._ended.append(
             TaskRecord(
                 id=task.id,
                 pool=task.pool,
                 function=task.function,
                 submitted_s=submitted,
-                started_s=max(now - length, submitted),
-                ended_s=now,
+                started_s=max(ended - length, submitted),
+                ended_s=max(ended, submitted),
                 outcome=outcome,
-                cpu_s=None if event is None else event.data["cpu_s"],
+                cpu_s=cpu_s,
                 title=task.title,
             )
         )
