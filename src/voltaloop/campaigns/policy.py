@@ -13,19 +13,19 @@ from typing import Any
 import numpy as np
 
 from voltaloop.campaigns.answer import build_answer, estimate
-from voltaloop.campaigns.doers import DOERS
 from voltaloop.campaigns.file import CampaignFile
-from voltaloop.campaigns.state import CampaignState, Explored, Labelled
+from voltaloop.campaigns.state import CampaignState, Explored
+from voltaloop.campaigns.tasks import CampaignTasks
 from voltaloop.core import Event, FloatArray, Task
 from voltaloop.store import ArtifactStore
-from voltaloop.thinker import Ledger
+from voltaloop.thinker import MAX_ATTEMPTS, Ledger
 from voltaloop.uncertainty import Candidate, TrustLevels, auto_trust, select
 
 Decision = tuple[str, dict[str, Any]] | Task
 Rule = Callable[[Ledger], Sequence[Decision]]
 
 FAILURES_TO_HALT = 6
-"""So many refused labels in a row mean that something is wrong with all of them."""
+"""So many refused labels, or tasks given up, in a row mean that something is wrong with all."""
 
 ESTIMATE_EVERY_BATCHES = 3
 """Batches of labels between two estimates of the answer; the relaxed frames are labelled too."""
@@ -39,9 +39,6 @@ FIRST_RUN_SHARE = 8
 TRAINED_ROLES = frozenset({"start", "relaxed", "uncertain", "random"})
 """What a label that enters training was chosen for."""
 
-RELAX_FORCE_LIMIT = 0.01
-"""eV/Å, for committee and reference alike: soft layers move long after the energy has settled."""
-
 
 class PotentialPolicy:
     """Decides from the folded state alone; reads artifacts, never the clock."""
@@ -51,15 +48,7 @@ class PotentialPolicy:
         self.state = CampaignState()
         self._store = store
         self._seq = 0
-        self._reference = {
-            "engine": campaign.reference.engine,
-            "options": campaign.reference.options,
-        }
-        self._potential = {
-            "engine": campaign.potential.engine,
-            "options": campaign.potential.options,
-        }
-        self._gate = campaign.reference.gate.model_dump()
+        self._tasks = CampaignTasks(campaign)
 
     def fold(self, event: Event, flight_task: Task | None) -> None:
         self.state.fold(event, flight_task)
@@ -101,10 +90,10 @@ class PotentialPolicy:
         """At the opening: label the starting frames and lithium metal."""
         if ledger.known or not self.state.facts:
             return []
-        lithium = self._relax_reference_task(self.state.facts["lithium_metal"], "bcc Li")
+        lithium = self._tasks.relax_reference(self.state.facts["lithium_metal"], "bcc Li")
         decisions = self._with_purpose(lithium, role="lithium")
         for start in self.state.facts["starting"]:
-            task = self._label_task({"frame": start["frame"]}, f"start x={start['x']:.2f}")
+            task = self._tasks.label({"frame": start["frame"]}, f"start x={start['x']:.2f}")
             decisions += self._with_purpose(task, role="start", x=start["x"], temperature=None)
         return decisions
 
@@ -114,6 +103,10 @@ class PotentialPolicy:
         if len(failures) >= FAILURES_TO_HALT:
             reason = f"the last {len(failures)} labels all failed, the latest with {failures[-1]}"
             return [("halted", {"reason": reason})]
+        for function, count in ledger.failures_in_a_row.items():
+            if count >= FAILURES_TO_HALT * MAX_ATTEMPTS:
+                why = f"{count} attempts at '{function}' all failed, the latest with "
+                return [("halted", {"reason": f"the last {why}{ledger.last_failures[function]}"})]
         busy = any(f.task.function == "label" for f in ledger.flights.values())
         if self.state.generation < 0 and ledger.known and not busy and not self._enough_to_train():
             return [("halted", {"reason": "too few starting frames could be labelled"})]
@@ -123,7 +116,7 @@ class PotentialPolicy:
         """Train when a batch is in, or when no more labels are under way."""
         state = self.state
         new = state.labels[state.trained_count :]
-        if not new or not ledger.free("train"):
+        if not new or self._is_training(ledger):
             return []
         under_way = self._labels_under_way(ledger)
         first = state.generation < 0
@@ -132,7 +125,12 @@ class PotentialPolicy:
         if first and not self._enough_to_train():
             return []
         return self._with_purpose(
-            self._train_task(new),
+            self._tasks.train(
+                state.generation + 1,
+                state.facts["species"],
+                new,
+                state.trainings[-1] if state.trainings else None,
+            ),
             role="train",
             count=len(state.labels),
             descriptors=len(state.untrained_descriptors) - under_way,
@@ -199,9 +197,13 @@ class PotentialPolicy:
         ):
             return []
         ordering = self._next_ordering(self.state.explorations_started)
-        rng = self._rng()
-        share = min(2**self.state.generation / FIRST_RUN_SHARE, 1.0)
-        task = self._explore_task(ordering, rng, share=share, upper=self.trust().upper)
+        task = self._tasks.explore(
+            self._ordering(ordering),
+            self.state.trainings[-1],
+            seed=int(self._rng().integers(2**31)),
+            share=min(2**self.state.generation / FIRST_RUN_SHARE, 1.0),
+            upper=self.trust().upper,
+        )
         return self._with_purpose(
             task, role="explore", generation=self.state.generation, ordering=ordering
         )
@@ -210,9 +212,8 @@ class PotentialPolicy:
 
     def _settled(self, ledger: Ledger) -> bool:
         """Whether the final committee is there: nothing left to label or train."""
-        training = any(f.task.function == "train" for f in ledger.flights.values())
         learned = self.state.trained_count == len(self.state.labels)
-        return learned and not training and not self._labels_under_way(ledger)
+        return learned and not self._is_training(ledger) and not self._labels_under_way(ledger)
 
     def _relax_final(self, ledger: Ledger) -> Sequence[Decision]:
         if not self._settled(ledger):
@@ -232,7 +233,13 @@ class PotentialPolicy:
             rng = self._rng(k)
             own = [i for i in self._ordering_indices() if self._ordering(i)["x"] == x]
             ordering = int(rng.choice(own))
-            task = self._explore_task(ordering, rng, share=1.0, upper=None, title="audit MD")
+            task = self._tasks.explore(
+                self._ordering(ordering),
+                self.state.trainings[-1],
+                seed=int(rng.integers(2**31)),
+                share=1.0,
+                upper=None,
+            )
             decisions += self._with_purpose(
                 task, role="audit", generation=self.state.generation, ordering=ordering
             )
@@ -267,7 +274,7 @@ class PotentialPolicy:
             if relaxed is not None and i not in known:
                 start = relaxed.get("frame", self._ordering(i)["frame"])
                 x = self._ordering(i)["x"]
-                task = self._relax_reference_task(start, f"reference relaxes x={x:.2f}")
+                task = self._tasks.relax_reference(start, f"reference relaxes x={x:.2f}")
                 decisions += self._with_purpose(task, role="relax_reference", ordering=i)
         return decisions
 
@@ -282,17 +289,8 @@ class PotentialPolicy:
             return []
         if not self.state.audit:
             return [("halted", {"reason": "every audit label was refused"})]
-        latest = self.state.trainings[-1]
-        inputs = {
-            "potential": self._potential,
-            "committee": latest["committee"],
-            "calibrations": latest["calibrations"],
-            "audit": [
-                {"frame": a.frame, "label": a.label, "x": a.x, "temperature": a.temperature}
-                for a in self.state.audit
-            ],
-        }
-        return self._with_purpose(self._task("score", "train", inputs, "score audit"), role="score")
+        task = self._tasks.score(self.state.trainings[-1], self.state.audit)
+        return self._with_purpose(task, role="score")
 
     def _conclude(self, ledger: Ledger) -> Sequence[Decision]:
         """When everything is in: the answer."""
@@ -321,6 +319,10 @@ class PotentialPolicy:
 
     def _enough_to_train(self) -> bool:
         return len(self.state.labels) >= int(self.campaign.potential.options.get("members", 8))
+
+    def _is_training(self, ledger: Ledger) -> bool:
+        """One training follows the other, because each continues from the one before."""
+        return any(flight.task.function == "train" for flight in ledger.flights.values())
 
     def _labels_under_way(self, ledger: Ledger) -> int:
         return sum(
@@ -416,7 +418,7 @@ class PotentialPolicy:
             else {"samples": result["samples"], "index": index}
         )
         return self._with_purpose(
-            self._label_task(source, f"{role} x={x:.2f}"),
+            self._tasks.label(source, f"{role} x={x:.2f}"),
             role=role,
             x=x,
             temperature=result["temperatures"][index],
@@ -428,81 +430,11 @@ class PotentialPolicy:
             index=index,
         )
 
-    # -- tasks ------------------------------------------------------------------------------
-
-    def _task(self, function: str, pool: str, inputs: dict[str, Any], title: str) -> Task:
-        return Task(
-            function=function,
-            version=DOERS[function].version,
-            pool=pool,
-            inputs=inputs,
-            title=title,
-        )
-
     def _with_purpose(self, task: Task, **purpose: Any) -> list[Decision]:
         """The task, after an event that says what it is for."""
         if task.id in self.state.purposes:
             return []
         return [("purpose", {"task": task.id, **purpose}), task]
-
-    def _label_task(self, source: dict[str, Any], title: str) -> Task:
-        inputs = {"reference": self._reference, "gate": self._gate, **source}
-        return self._task("label", "label", inputs, f"label {title}")
-
-    def _relax_reference_task(self, frame: str, title: str) -> Task:
-        inputs = {
-            "reference": self._reference,
-            "gate": self._gate,
-            "frame": frame,
-            "pressure_GPa": self.campaign.explore.pressure_GPa,
-            "force_limit": RELAX_FORCE_LIMIT,
-        }
-        return self._task("relax_reference", "label", inputs, title)
-
-    def _train_task(self, new: list[Labelled]) -> Task:
-        state = self.state
-        latest = state.trainings[-1] if state.trainings else None
-        keys = ("committee", "examples", "hyperparameters", "calibrations", "scores")
-        inputs = {
-            "potential": self._potential,
-            "species": state.facts["species"],
-            "new": [[one.frame, one.label] for one in new],
-            "previous": None if latest is None else {key: latest[key] for key in keys},
-        }
-        return self._task("train", "train", inputs, f"train generation {state.generation + 1}")
-
-    def _explore_task(
-        self,
-        ordering: int,
-        rng: np.random.Generator,
-        *,
-        share: float,
-        upper: float | None,
-        title: str = "MD",
-    ) -> Task:
-        explore, latest = self.campaign.explore, self.state.trainings[-1]
-        low, high = explore.temperature
-        every = explore.sample_every
-        steps = max(int(explore.steps * share) // every, 2) * every
-        inputs = {
-            "potential": self._potential,
-            "committee": latest["committee"],
-            "calibrations": latest["calibrations"],
-            "frame": self._ordering(ordering)["frame"],
-            "plan": {
-                "ensemble": explore.ensemble,
-                "temperature_from": low,
-                "temperature_to": high,
-                "pressure_GPa": explore.pressure_GPa,
-                "steps": steps,
-                "sample_every": every,
-                "timestep_fs": explore.timestep_fs,
-                "seed": int(rng.integers(2**31)),
-            },
-            "limits": {"force_sigma": upper},
-        }
-        x = self._ordering(ordering)["x"]
-        return self._task("explore", "explore", inputs, f"{title} x={x:.2f} {low:g}-{high:g} K")
 
     def _relax_tasks(self, ledger: Ledger, generation: int, orderings: list[int]) -> list[Decision]:
         """Committee relaxations, as many as there are free workers."""
@@ -514,16 +446,7 @@ class PotentialPolicy:
         }
         waiting = [i for i in orderings if i not in begun][: ledger.free("explore")]
         for i in waiting:
-            inputs = {
-                "potential": self._potential,
-                "committee": self.state.trainings[generation]["committee"],
-                "calibrations": self.state.trainings[generation]["calibrations"],
-                "frame": self._ordering(i)["frame"],
-                "pressure_GPa": self.campaign.explore.pressure_GPa,
-                "force_limit": RELAX_FORCE_LIMIT,
-            }
-            title = f"relax x={self._ordering(i)['x']:.2f}"
-            task = self._task("relax_committee", "explore", inputs, title)
+            task = self._tasks.relax_committee(self._ordering(i), self.state.trainings[generation])
             decisions += self._with_purpose(task, role="relax", generation=generation, ordering=i)
         return decisions
 

@@ -22,13 +22,18 @@ class Flight:
 
 @dataclass(slots=True)
 class Ledger:
-    """Folds the engine's events. ``capacity``: workers per pool."""
+    """Folds the engine's events.
+
+    capacity: workers per pool; failures_in_a_row, last_failures: failed attempts since the last
+    success and the latest one's reason, by function.
+    """
 
     capacity: Mapping[str, int]
     flights: dict[str, Flight] = field(default_factory=dict)
     known: set[str] = field(default_factory=set)
     given_up: dict[str, str] = field(default_factory=dict)
     failures_in_a_row: Counter[str] = field(default_factory=Counter)
+    last_failures: dict[str, str] = field(default_factory=dict)
     opened_at: float = 0.0
     active_s: float = 0.0
     marks: set[str] = field(default_factory=set)
@@ -51,6 +56,9 @@ class Ledger:
             case "failed":
                 flight = self.flights.pop(event.data["id"])
                 self.failures_in_a_row[flight.task.function] += 1
+                self.last_failures[flight.task.function] = (
+                    f"{event.data['reason']}: {event.data['detail']}"
+                )
                 if flight.attempt >= MAX_ATTEMPTS:
                     self.given_up[flight.task.id] = str(event.data["reason"])
             case "clock":

@@ -26,7 +26,9 @@ class Folding:
         return self.take("finished", id=task.id, result={})
 
     def fail(self, task: Task, attempt: int) -> Ledger:
-        return self.take("failed", id=task.id, attempt=attempt, reason="WorkerDied")
+        return self.take(
+            "failed", id=task.id, attempt=attempt, reason="WorkerDied", detail="code 7"
+        )
 
 
 def test_a_submitted_task_takes_a_slot_of_its_own_pool_only() -> None:
@@ -96,6 +98,7 @@ def test_failures_in_a_row_are_counted_by_function_and_forgotten_after_a_success
     folding.submit(sum_task([1]))
     folding.fail(sum_task([1]), 1)
     assert folding.ledger.failures_in_a_row == {"square": 2, "sum": 1}
+    assert folding.ledger.last_failures["square"] == "WorkerDied: code 7"
     folding.submit(square_task(3))
     folding.finish(square_task(3))
     assert folding.ledger.failures_in_a_row == {"square": 0, "sum": 1}

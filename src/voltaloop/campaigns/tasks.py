@@ -1,0 +1,114 @@
+"""The tasks of a potential campaign: what each Doer is given."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from voltaloop.campaigns.doers import DOERS
+from voltaloop.campaigns.file import CampaignFile
+from voltaloop.campaigns.state import Labelled
+from voltaloop.core import Task
+
+Json = Mapping[str, Any]
+
+RELAX_FORCE_LIMIT = 0.01
+"""eV/Å, for committee and reference alike: soft layers move long after the energy has settled."""
+
+KEPT_FROM_TRAINING = ("committee", "examples", "hyperparameters", "calibrations", "scores")
+"""What a training hands to the next one."""
+
+
+class CampaignTasks:
+    """Builds tasks from the campaign file and from what the campaign has found so far.
+
+    ordering: one of the opening's; trained: the result of a training.
+    """
+
+    def __init__(self, campaign: CampaignFile) -> None:
+        reference, potential = campaign.reference, campaign.potential
+        self._explore = campaign.explore
+        self._reference = {
+            "reference": {"engine": reference.engine, "options": reference.options},
+            "gate": reference.gate.model_dump(),
+        }
+        self._potential = {"potential": {"engine": potential.engine, "options": potential.options}}
+        self._relaxation = {
+            "pressure_GPa": campaign.explore.pressure_GPa,
+            "force_limit": RELAX_FORCE_LIMIT,
+        }
+
+    def label(self, source: Json, title: str) -> Task:
+        """``source``: the frame's artifact, or samples and index of a run."""
+        return _task("label", "label", {**self._reference, **source}, f"label {title}")
+
+    def relax_reference(self, frame: str, title: str) -> Task:
+        inputs = {**self._reference, **self._relaxation, "frame": frame}
+        return _task("relax_reference", "label", inputs, title)
+
+    def train(
+        self,
+        generation: int,
+        species: Sequence[str],
+        new: Sequence[Labelled],
+        previous: Json | None,
+    ) -> Task:
+        kept = None if previous is None else {key: previous[key] for key in KEPT_FROM_TRAINING}
+        inputs = {
+            **self._potential,
+            "species": list(species),
+            "new": [[one.frame, one.label] for one in new],
+            "previous": kept,
+        }
+        return _task("train", "train", inputs, f"train generation {generation}")
+
+    def explore(
+        self, ordering: Json, trained: Json, *, seed: int, share: float, upper: float | None
+    ) -> Task:
+        """A run of ``share`` of the full length; ``upper``: the trust level that stops it, eV/Å."""
+        explore = self._explore
+        low, high = explore.temperature
+        every = explore.sample_every
+        inputs = {
+            **self._committee(trained),
+            "frame": ordering["frame"],
+            "plan": {
+                "ensemble": explore.ensemble,
+                "temperature_from": low,
+                "temperature_to": high,
+                "pressure_GPa": explore.pressure_GPa,
+                "steps": max(int(explore.steps * share) // every, 2) * every,
+                "sample_every": every,
+                "timestep_fs": explore.timestep_fs,
+                "seed": seed,
+            },
+            "limits": {"force_sigma": upper},
+        }
+        kind = "audit MD" if upper is None else "MD"
+        title = f"{kind} x={ordering['x']:.2f} {low:g}-{high:g} K"
+        return _task("explore", "explore", inputs, title)
+
+    def relax_committee(self, ordering: Json, trained: Json) -> Task:
+        inputs = {**self._committee(trained), **self._relaxation, "frame": ordering["frame"]}
+        return _task("relax_committee", "explore", inputs, f"relax x={ordering['x']:.2f}")
+
+    def score(self, trained: Json, audit: Sequence[Labelled]) -> Task:
+        entries = [
+            {"frame": a.frame, "label": a.label, "x": a.x, "temperature": a.temperature}
+            for a in audit
+        ]
+        return _task(
+            "score", "train", {**self._committee(trained), "audit": entries}, "score audit"
+        )
+
+    def _committee(self, trained: Json) -> dict[str, Any]:
+        return {
+            **self._potential,
+            "committee": trained["committee"],
+            "calibrations": trained["calibrations"],
+        }
+
+
+def _task(function: str, pool: str, inputs: dict[str, Any], title: str) -> Task:
+    version = DOERS[function].version
+    return Task(function=function, version=version, pool=pool, inputs=inputs, title=title)
