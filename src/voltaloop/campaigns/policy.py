@@ -155,6 +155,8 @@ class PotentialPolicy:
             return []
         relaxed = [c for run in runs if run.at_rest for c in self._candidates(run)]
         room = self._label_room(ledger, spare=len(relaxed))
+        if room <= 0:
+            return []
         wanted = self.campaign.select
         share = wanted.random_share * (self.state.selected + room) - self.state.selected_random
         picks = select(
@@ -188,13 +190,9 @@ class PotentialPolicy:
         return [("estimated", {"generation": generation, "labels": labels, **found})]
 
     def _explore(self, ledger: Ledger) -> Sequence[Decision]:
-        """Keep the workers busy with runs of the newest committee."""
-        if self.state.generation < 0 or not ledger.free("explore"):
-            return []
-        if (
-            self._label_room(ledger) <= 0
-            and len(self.state.labels) + self._labels_under_way(ledger) >= self.campaign.stop.labels
-        ):
+        """Keep the workers busy with runs of the newest committee, one run ahead of the labels."""
+        ahead = len(self.state.fresh_runs) >= ledger.capacity["explore"]
+        if self.state.generation < 0 or ahead or not ledger.free("explore"):
             return []
         ordering = self._next_ordering(self.state.explorations_started)
         task = self._tasks.explore(
