@@ -52,7 +52,7 @@ bench: $(READY)  ## run the scripts of benchmarks/; their figures go to runs/ben
 .PHONY: gpaw
 gpaw: $(READY)  ## add GPAW, real density-functional theory, to the environment (needs g++)
 	@command -v g++ >/dev/null || { echo "GPAW is compiled: install g++ first." >&2; exit 1; }
-	GPAW_CONFIG=$(CURDIR)/requirements/gpaw-config.py $(PIP) install --no-cache-dir \
+	GPAW_CONFIG="$(CURDIR)/requirements/gpaw-config.py" $(PIP) install --no-cache-dir \
 	  --constraint requirements/lock.txt gpaw==26.7.0 gpaw-data "dftd3>=1.7"
 	@$(BIN)/python -c 'import gpaw, gpaw.cgpaw; print("GPAW", gpaw.__version__, "is installed.")'
 
