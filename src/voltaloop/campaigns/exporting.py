@@ -29,9 +29,9 @@ def export_labels(folder: CampaignFolder, format_name: str, out: Path) -> int:
     """
     if out.exists():
         raise CampaignFolderError(f"{out} exists already. Remove it, or name another with --out.")
+    atoms = list(_labelled_atoms(folder))
     if not out.absolute().parent.is_dir():
         raise CampaignFolderError(f"There is no folder {out.parent} to write {out.name} into.")
-    atoms = list(_labelled_atoms(folder))
     if not atoms:
         raise CampaignFolderError(f"{folder.root} has no accepted labels yet: nothing to export.")
     temporary = out.with_name(f".{out.name}.tmp")

@@ -189,6 +189,16 @@ class Resources(Section):
     label: PositiveInt = Field(1, description="reference calculations")
     train: PositiveInt = Field(1, description="training and scoring")
     threads: PositiveInt = Field(1, description="threads of each worker")
+    task_limit: Duration = Field(
+        6 * 3600.0,
+        description="longest time of one task; it is then ended and tried again",
+        validate_default=False,
+    )
+
+
+def capacity(resources: Resources) -> dict[str, int]:
+    """Workers by pool."""
+    return {"explore": resources.explore, "label": resources.label, "train": resources.train}
 
 
 class CampaignFile(Section):

@@ -7,6 +7,7 @@ import socket
 from collections.abc import Mapping
 from typing import Any
 
+from voltaloop.campaigns.file import capacity
 from voltaloop.campaigns.folder import CampaignFolder
 from voltaloop.campaigns.policy import PotentialPolicy
 from voltaloop.core import EV_PER_A3_IN_GPA, MEV, Event, Task
@@ -45,7 +46,7 @@ def campaign_history(folder: CampaignFolder) -> CampaignHistory:
         n_atoms=state.facts.get("n_atoms", 0),
         formula=state.facts.get("formula", campaign.material.structure),
         state=reader.shown_state(held=_is_held(folder)),
-        labels=reader.labels,
+        labels=reader.all_labels(),
         rounds=reader.finished_rounds(),
         tasks=reader.tasks(),
         explorations=reader.explorations,
@@ -71,7 +72,7 @@ class _Reader:
         self.explorations: list[ExplorationRecord] = []
         self.refusals: list[RefusalRecord] = []
         self._store = store
-        self._ledger = Ledger({})
+        self._ledger = Ledger(capacity(policy.campaign.resources))
         self._submitted: dict[str, tuple[Task, float]] = {}
         self._ended: list[TaskRecord] = []
         self._pending: dict[str, dict[str, Any]] = {}
@@ -247,22 +248,37 @@ class _Reader:
             sigma_steps=result["sample_steps"],
         )
 
+    def all_labels(self) -> list[LabelRecord]:
+        """Labels in training, then those that wait for it."""
+        first = len(self.labels) + 1
+        waiting = [
+            LabelRecord(index=first + i, **facts) for i, facts in enumerate(self._pending.values())
+        ]
+        return [*self.labels, *waiting]
+
     def finished_rounds(self) -> list[TrainingRound]:
         return [TrainingRound(**fields) for fields in self._rounds]
 
     def tasks(self) -> list[TaskRecord]:
-        """Ended tasks, then those under way."""
-        under_way = [
-            TaskRecord(
-                id=flight.task.id,
-                pool=flight.task.pool,
-                function=flight.task.function,
-                submitted_s=self._submitted[flight.task.id][1],
-                outcome="waiting",
-                title=flight.task.title,
+        """Ended tasks, then those under way: a pool runs them in the order they were submitted."""
+        idle = dict(self._ledger.capacity)
+        under_way = []
+        for flight in self._ledger.flights.values():
+            task = flight.task
+            submitted = self._submitted[task.id][1]
+            idle[task.pool] -= 1
+            runs = idle[task.pool] >= 0
+            under_way.append(
+                TaskRecord(
+                    id=task.id,
+                    pool=task.pool,
+                    function=task.function,
+                    submitted_s=submitted,
+                    started_s=submitted if runs else None,
+                    outcome="running" if runs else "waiting",
+                    title=task.title,
+                )
             )
-            for flight in self._ledger.flights.values()
-        ]
         return [*self._ended, *under_way]
 
     def audit(self) -> list[AuditRecord]:

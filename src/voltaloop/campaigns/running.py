@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from voltaloop.campaigns.doers import perform
-from voltaloop.campaigns.file import CampaignFile, Resources, build_engine
+from voltaloop.campaigns.file import CampaignFile, Resources, build_engine, capacity
 from voltaloop.campaigns.folder import CampaignFolder, write_json
 from voltaloop.campaigns.history import campaign_history
 from voltaloop.campaigns.opening import check_starting, make_orderings, opening_facts
@@ -65,11 +65,6 @@ def check(campaign: CampaignFile, base: Path) -> str:
         f"{len(found)} orderings at x = {', '.join(f'{x:g}' for x in contents)}; "
         f"reference {campaign.reference.engine}, potential {campaign.potential.engine}"
     )
-
-
-def capacity(resources: Resources) -> dict[str, int]:
-    """Workers by pool."""
-    return {"explore": resources.explore, "label": resources.label, "train": resources.train}
 
 
 def new_mind(campaign: CampaignFile, folder: CampaignFolder) -> Mind:
@@ -151,6 +146,7 @@ def _pools(resources: Resources) -> Iterator[dict[str, Executor]]:
         name: LocalProcesses(
             workers=workers,
             threads=resources.threads,
+            task_timeout_s=resources.task_limit,
             fresh_process_per_task=name == "explore",
             preload="voltaloop.campaigns.doers",
             grace_s=0.0,

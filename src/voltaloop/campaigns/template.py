@@ -12,7 +12,11 @@ from voltaloop.campaigns.file import CampaignFile
 from voltaloop.potentials import POTENTIALS
 from voltaloop.references import REFERENCES
 
-_EXAMPLE = {"material": {"structure": "LiNiO2"}, "stop": {"wall_time": "10m"}}
+_EXAMPLE = {
+    "material": {"structure": "LiNiO2"},
+    "stop": {"wall_time": "10m"},
+    "resources": {"task_limit": "6h"},
+}
 _NESTED = {"gate", "starting"}
 WIDTH = 44
 

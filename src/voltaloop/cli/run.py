@@ -1,11 +1,18 @@
 """voltaloop run"""
 
+from __future__ import annotations
+
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.console import Console
+from rich.table import Table
 
 from voltaloop.cli.output import console, error_console, is_interactive
+
+if TYPE_CHECKING:
+    from voltaloop.report.summary import AnswerTable
 
 EXIT_FAILED = 1
 EXIT_STOPPED = 130
@@ -35,7 +42,7 @@ def run(
         run_campaign,
     )
     from voltaloop.cli.progress import BarProgress, LineProgress
-    from voltaloop.report import answer_table, headline, headline_sentence
+    from voltaloop.report import answer_table
 
     campaign, text = read_campaign_file(file)
     folder = CampaignFolder(out or Path("runs") / campaign.name)
@@ -62,19 +69,14 @@ def run(
         error_console().print(f"Report: {folder.report_path}", soft_wrap=True)
         raise typer.Exit(EXIT_FAILED)
     history = campaign_history(folder)
-    if (found := headline(history)) is not None:
-        out_console.print(headline_sentence(found), soft_wrap=True)
     _print_table(out_console, answer_table(history))
     out_console.print(f"Answer: {folder.answer_path}", soft_wrap=True)
     out_console.print(f"Report: {folder.report_path}", soft_wrap=True)
 
 
-def _print_table(out_console, table) -> None:  # type: ignore[no-untyped-def]
-    from rich.table import Table
-
-    shown = Table(title=table.caption)
-    for header in table.headers:
-        shown.add_column(header)
+def _print_table(out_console: Console, table: AnswerTable) -> None:
+    out_console.print(table.caption, soft_wrap=True)
+    shown = Table(*table.headers)
     for row in table.rows:
         shown.add_row(*row)
     out_console.print(shown)

@@ -383,13 +383,13 @@ def stopping_reason(history: CampaignHistory) -> str | None:
 
 
 def volume_phrase(found: Headline) -> str:
-    """``loses 7.09 ± 0.31 % of its volume``, or that it keeps it within the error."""
+    """``loses 7.09 ± 0.31 % of its volume``, or that the change is not resolved."""
     change = found.volume_change_percent
     if change.value is None:
         return "has no volume change to report"
     if change.err is not None and abs(change.value) < change.err:
         text = with_error(change.value, change.err)
-        return f"keeps its volume within the error ({text}\u00a0%)"
+        return f"changes its volume by {text}\u00a0%, not resolved from zero"
     verb = "loses" if change.value < 0 else "gains"
     return f"{verb} {with_error(abs(change.value), change.err, 2)}\u00a0% of its volume"
 
@@ -428,7 +428,8 @@ def reference_sentence(found: Headline) -> str | None:
 def rests_on_sentence(history: CampaignHistory) -> str:
     """``129 labels: 25 start, 85 uncertain, 19 random; 3 refused.``"""
     counts = Counter(label.origin for label in history.labels)
-    parts = [f"{counts[origin]} {origin}" for origin in ORIGINS]
+    shown = [origin for origin in ORIGINS if counts[origin] or origin != "relaxed"]
+    parts = [f"{counts[origin]} {origin}" for origin in shown]
     return (
         f"{plural(len(history.labels), 'label')}: {', '.join(parts)}; "
         f"{len(history.refusals)} refused."

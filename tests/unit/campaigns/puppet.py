@@ -63,6 +63,7 @@ class Puppet:
         self.mind: Mind = new_mind(self.campaign, self.folder)
         self.events: list[Event] = []
         self.rng = np.random.default_rng(seed)
+        self.pause_s = 0.0
         self.sigma: Sequence[float] = (0.02, 0.2, 0.3, 0.4, 5.0)
 
     # -- the course of the campaign -----------------------------------------------------------
@@ -74,13 +75,13 @@ class Puppet:
         return self
 
     def react(self, kind: str, data: Mapping[str, Any]) -> list[Event]:
-        now = 1000.0 + len(self.events)
+        now = self.now
         events = self.mind.react((kind, data), now)
         self.events += events
         return events
 
     def finish(self, task: Task, result: Json | None = None) -> list[Event]:
-        now = 1000.0 + len(self.events)
+        now = self.now
         data = {
             "id": task.id,
             "result": self.invented(task) if result is None else result,
@@ -140,6 +141,11 @@ class Puppet:
     @property
     def state(self) -> CampaignState:
         return self.policy.state
+
+    @property
+    def now(self) -> float:
+        """A second for every event, and the pauses between sessions."""
+        return 1000.0 + len(self.events) + self.pause_s
 
     def oldest(self) -> Flight:
         return next(iter(self.mind.ledger.flights.values()))

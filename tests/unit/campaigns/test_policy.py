@@ -220,10 +220,11 @@ def test_a_run_that_finds_no_room_waits_for_it_and_no_other_is_started(make: Mak
         events = puppet.finish(late)
     assert [e for e in events if e.kind == "selected"] == []
     assert [run.task for run in puppet.state.fresh_runs] == [late.id]
-    for task in puppet.under_way("label"):
-        puppet.finish(task)
-    selected = [e.data["runs"] for e in puppet.finish(puppet.under_way("train")[0])]        if False else None
-    del selected
+    puppet.finish_all("label")
+    events = puppet.finish(puppet.under_way("train")[0])
+    assert [e.data["runs"] for e in events if e.kind == "selected"] == [[late.id]]
+    assert picked(events)
+    assert len(puppet.under_way("explore")) == 1
 
 
 @pytest.mark.parametrize("labels", [7, 9, 16])

@@ -273,7 +273,9 @@ def test_a_script_that_pip_installed_is_not_imported_by_workers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys.modules["__main__"], "__spec__", None)
-    monkeypatch.setattr(sys.modules["__main__"], "__file__", str(tmp_path / "voltaloop"))
+    monkeypatch.setattr(
+        sys.modules["__main__"], "__file__", str(tmp_path / "voltaloop"), raising=False
+    )
     assert "init_main_from_path" in pickle.loads(process.preparation("label", None))[0]  # noqa: S301 - our own
     monkeypatch.setattr(sysconfig, "get_path", lambda _: str(tmp_path))
     assert "init_main_from_path" not in pickle.loads(process.preparation("label", None))[0]  # noqa: S301 - our own

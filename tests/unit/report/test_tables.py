@@ -47,7 +47,7 @@ def test_the_headline_puts_the_reference_beside():
 
 def test_a_volume_within_its_error_is_kept():
     history = with_answer(volume_change_percent=0.1, volume_change_err=0.3)
-    assert "keeps its volume within the error" in headline_sentence(headline(history))
+    assert "not resolved from zero" in headline_sentence(headline(history))
 
 
 def test_a_growing_cathode_gains():
