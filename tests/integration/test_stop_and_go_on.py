@@ -5,6 +5,7 @@ import json
 import os
 import signal
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 
 import psutil
@@ -78,11 +79,9 @@ def test_a_campaign_survives_kill_termination_and_ctrl_c(tmp_path: Path) -> None
     answer = json.loads((folder / "answer.json").read_text())
     assert answer["labels"] == 14
     assert answer["labels"] + answer["labels_audit"] == labels(events)
-    pauses = [
-        b.time - a.time for a, b in zip(events, events[1:], strict=False) if b.kind == "session"
-    ]
+    pauses = [after.time - last.time for last, after in pairwise(events) if after.kind == "session"]
     assert answer["wall_s"] <= events[-1].time - events[0].time - sum(pauses) + 0.2
     campaign_folder = CampaignFolder(folder)
     campaign, _ = campaign_folder.campaign()
     assert replay(events, new_mind(campaign, campaign_folder)) == []
-    assert [path for path in folder.rglob("*.tmp")] == []
+    assert list(folder.rglob("*.tmp")) == []

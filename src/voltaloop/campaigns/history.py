@@ -37,6 +37,7 @@ def campaign_history(folder: CampaignFolder) -> CampaignHistory:
         for event in log.read():
             reader.take(event)
     state = reader.policy.state
+    held = _is_held(folder)
     return CampaignHistory(
         name=campaign.name,
         campaign_text=text,
@@ -45,10 +46,10 @@ def campaign_history(folder: CampaignFolder) -> CampaignHistory:
         seed=campaign.seed,
         n_atoms=state.facts.get("n_atoms", 0),
         formula=state.facts.get("formula", campaign.material.structure),
-        state=reader.shown_state(held=_is_held(folder)),
+        state=reader.shown_state(held=held),
         labels=reader.all_labels(),
         rounds=reader.finished_rounds(),
-        tasks=reader.tasks(),
+        tasks=reader.tasks(held=held),
         explorations=reader.explorations,
         audit=reader.audit(),
         refusals=reader.refusals,
@@ -259,9 +260,9 @@ class _Reader:
     def finished_rounds(self) -> list[TrainingRound]:
         return [TrainingRound(**fields) for fields in self._rounds]
 
-    def tasks(self) -> list[TaskRecord]:
+    def tasks(self, *, held: bool) -> list[TaskRecord]:
         """Ended tasks, then those under way: a pool runs them in the order they were submitted."""
-        idle = dict(self._ledger.capacity)
+        idle = dict(self._ledger.capacity) if held else dict.fromkeys(self._ledger.capacity, 0)
         under_way = []
         for flight in self._ledger.flights.values():
             task = flight.task
