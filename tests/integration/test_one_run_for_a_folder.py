@@ -7,7 +7,7 @@ from small_campaign import call, events_of, finished_tasks, start, wait_for, wri
 
 
 def test_a_held_folder_can_be_read_by_all_and_run_by_no_other(tmp_path: Path) -> None:
-    file = write_campaign(tmp_path, "shared")
+    file = write_campaign(tmp_path, "shared", stop={"labels": 1000})
     folder = tmp_path / "runs" / "shared"
     first = start(tmp_path, "run", "shared.yaml")
     wait_for(first, folder, lambda events: len(finished_tasks(events, "label")) >= 1)

@@ -102,7 +102,8 @@ def run_campaign(
             if mind.seq == 0:
                 drafts.insert(0, ("opened", opening_facts(campaign, base, folder.artifacts)))
             _steer(mind, log, campaign, folder, first=drafts, watch=watch, on_stop=on_stop)
-        return _write_results(folder, policy)
+        with _signals(on_stop):
+            return _write_results(folder, policy)
 
 
 def _steer(

@@ -1,5 +1,6 @@
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -156,6 +157,16 @@ def test_a_decision_that_was_cut_out_of_the_log_is_found() -> None:
     mismatches = replay(doctored(lambda e: None if e.seq == cut else e), new_mind())
     assert mismatches[0].seq == cut
     assert mismatches[0].logged.startswith("submitted ")
+    assert mismatches[0].replayed.startswith("noted ")
+
+
+def test_a_decision_that_was_cut_out_before_a_result_is_found() -> None:
+    log = full_log()
+    cut = next(
+        e.seq for e, after in pairwise(log) if e.kind == "noted" and after.kind == "finished"
+    )
+    mismatches = replay(doctored(lambda e: None if e.seq == cut else e), new_mind())
+    assert (mismatches[0].seq, mismatches[0].logged) == (cut, "nothing")
     assert mismatches[0].replayed.startswith("noted ")
 
 

@@ -109,6 +109,7 @@ def test_a_task_and_all_events_before_it_are_on_disk_before_it_is_submitted(
 
     assert steer(new_mind(), log, submit).run(FIRST)
     assert started == ["square 2", "square 3", "square 5", "square 7", "add up"]
+    assert [e.data["detail"] for e in log.read() if e.kind == "failed"] == []
 
 
 def test_a_result_is_kept_with_its_times_and_cost(log: EventLog) -> None:
