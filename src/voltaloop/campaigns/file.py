@@ -241,10 +241,24 @@ def read_campaign_file(path: Path) -> tuple[CampaignFile, str]:
     return parse_campaign(text, str(path)), text
 
 
+class _UniqueKeys(yaml.SafeLoader):
+    """Refuses a key that stands twice in one place, where YAML would silently keep the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(
+                    problem=f"key '{key.value}' stands twice", problem_mark=key.start_mark
+                )
+            seen.add(key.value)
+        return super().construct_mapping(node, deep=deep)
+
+
 def parse_campaign(text: str, where: str) -> CampaignFile:
     """The campaign in ``text``; ``where`` names it in errors."""
     try:
-        data = yaml.safe_load(text)
+        data = _UniqueKeys(text).get_single_data()
     except (yaml.YAMLError, ValueError) as err:  # ValueError: an impossible date, for example
         raise CampaignFileError(f"{where} is not valid YAML: {err}") from err
     if not isinstance(data, Mapping):

@@ -263,9 +263,29 @@ def test_a_file_without_keys_is_refused_with_a_way_to_begin(text: str, kind: str
     assert "voltaloop init NAME" in message
 
 
-@pytest.mark.parametrize("text", ["name: [a", "name: a\n\tmaterial: b", "a: b: c", "x: !!python/1"])
+@pytest.mark.parametrize(
+    "text", ["name: [a", "name: a\n\tmaterial: b", "a: b: c", "x: !!python/1", "? [a]\n: b"]
+)
 def test_invalid_yaml_is_refused(text: str) -> None:
     assert refusal(text).startswith("lno.yaml is not valid YAML: ")
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "line"),
+    [
+        (MINIMAL + "stop: {labels: 30}\nseed: 2\nstop: {voltage_V: 0.1}\n", "stop", 5),
+        (MINIMAL + "stop:\n  labels: 30\n  labels: 40\n", "labels", 5),
+    ],
+)
+def test_a_key_that_stands_twice_is_refused_with_its_line(text: str, key: str, line: int) -> None:
+    message = refusal(text)
+    assert message.startswith(f"lno.yaml is not valid YAML: key '{key}' stands twice")
+    assert f"line {line}," in message
+
+
+def test_the_same_key_in_two_sections_is_fine() -> None:
+    campaign = parse_campaign(MINIMAL + "stop: {labels: 60}\naudit: {labels: 6}", "f")
+    assert (campaign.stop.labels, campaign.audit.labels) == (60, 6)
 
 
 def test_an_impossible_date_is_refused_as_yaml() -> None:
