@@ -133,7 +133,6 @@ class PotentialPolicy:
             ),
             role="train",
             count=len(state.labels),
-            descriptors=len(state.untrained_descriptors) - under_way,
         )
 
     def _stop(self, ledger: Ledger) -> Sequence[Decision]:
@@ -401,7 +400,7 @@ class PotentialPolicy:
         trained = self._store.get_arrays(self.state.trainings[-1]["descriptors"])["descriptors"]
         others = [
             self._store.get_arrays(name)["descriptors"][index]
-            for name, index in self.state.untrained_descriptors
+            for name, index in self.state.untrained_descriptors.values()
         ]
         known: FloatArray = np.vstack([trained, *others]) if others else trained
         return known

@@ -43,8 +43,8 @@ class Explored:
 class CampaignState:
     """Folded events. Generations count trainings from 0.
 
-    purposes: what a task is for (origin, x, temperature ...), by task id; chosen: descriptors'
-    places (descriptor artifact, index) of frames that are being labelled.
+    purposes: what a task is for (origin, x, temperature ...), by task id; untrained_descriptors:
+    where the descriptors (artifact, index) of selected frames lie until they are in training.
     """
 
     facts: Json = field(default_factory=dict)
@@ -60,7 +60,7 @@ class CampaignState:
     explorations_started: int = 0
     selected: int = 0
     selected_random: int = 0
-    untrained_descriptors: list[tuple[str, int]] = field(default_factory=list)
+    untrained_descriptors: dict[str, tuple[str, int]] = field(default_factory=dict)
     relaxed: dict[tuple[int, int], Json] = field(default_factory=dict)
     reference_relaxed: dict[int, Json] = field(default_factory=dict)
     lithium: Json | None = None
@@ -108,7 +108,8 @@ class CampaignState:
             case "relaxed" | "uncertain" | "random":
                 self.selected += 1
                 self.selected_random += purpose["role"] == "random"
-                self.untrained_descriptors.append((purpose["descriptors"], purpose["index"]))
+                place = (purpose["descriptors"], purpose["index"])
+                self.untrained_descriptors[purpose["task"]] = place
             case _:
                 pass
 
@@ -120,7 +121,8 @@ class CampaignState:
             case "train":
                 self.trainings.append(result)
                 self.trained_count = purpose["count"]
-                self.untrained_descriptors = self.untrained_descriptors[purpose["descriptors"] :]
+                for one in self.labels[: self.trained_count]:
+                    self.untrained_descriptors.pop(one.task, None)
             case "explore":
                 self._explored(task, purpose, result)
             case "relax_committee":

@@ -147,4 +147,6 @@ def _go_on_lines(history: CampaignHistory, folder: str | None) -> list[str]:
         return [f"stopped because: {reason}", f"next: voltaloop report {where}"]
     if history.state == "running":
         return [f"next: wait, or look again with voltaloop status {where}"]
+    if history.state == "failed":
+        return ["next: mend the cause, then voltaloop run FILE --out a new folder"]
     return [f"next: voltaloop run FILE --out {where} continues where it stopped"]
