@@ -23,8 +23,6 @@ from voltaloop.core import CampaignFileError, Registry, UnknownBackendError, did
 from voltaloop.potentials import POTENTIALS
 from voltaloop.references import REFERENCES, Gate
 
-EXPLORERS = ("lammps",)
-
 
 class Section(BaseModel):
     """A part of the campaign file; unknown keys are refused."""
