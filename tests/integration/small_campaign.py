@@ -75,9 +75,15 @@ def environment() -> dict[str, str]:
     }
 
 
+_started: list[subprocess.Popen[str]] = []
+
+
 def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
-    """The program, running in a process group of its own, with its output in pipes."""
-    return subprocess.Popen(
+    """The program, running in a process group of its own, with its output in pipes.
+
+    :func:`end_all` ends it at the latest when the test is over.
+    """
+    running = subprocess.Popen(
         [PROGRAM, *arguments],
         cwd=folder,
         env=environment(),
@@ -86,6 +92,15 @@ def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
         text=True,
         process_group=0,
     )
+    _started.append(running)
+    return running
+
+
+def end_all() -> None:
+    """Kill what a failed test left running."""
+    while _started:
+        with _started.pop() as running:
+            running.kill()
 
 
 def call(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -18,8 +18,8 @@ from pydantic import (
     model_validator,
 )
 
-from voltaloop.campaigns.durations import Duration
 from voltaloop.core import CampaignFileError, Registry, UnknownBackendError, did_you_mean
+from voltaloop.core.durations import Duration
 from voltaloop.potentials import POTENTIALS
 from voltaloop.references import REFERENCES, Gate
 

@@ -7,6 +7,7 @@ from voltaloop.core.errors import (
     CampaignFolderError,
     MissingDependencyError,
     ReferenceFailure,
+    StorageError,
     StructureError,
     UnknownBackendError,
     VoltaloopError,
@@ -15,6 +16,7 @@ from voltaloop.core.errors import (
 from voltaloop.core.events import Event, Task
 from voltaloop.core.frame import FloatArray, Frame, IntArray, Label
 from voltaloop.core.hashing import canonical_json, digest_of
+from voltaloop.core.ladder import Rung
 from voltaloop.core.registry import Registry, import_object, require
 from voltaloop.core.units import EV_PER_A3_IN_GPA, LITHIUM, MEV
 
@@ -34,6 +36,8 @@ __all__ = [
     "MissingDependencyError",
     "ReferenceFailure",
     "Registry",
+    "Rung",
+    "StorageError",
     "StructureError",
     "Task",
     "UnknownBackendError",

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from voltaloop.core.frame import FloatArray, Frame, Label
+from voltaloop.core.ladder import Rung
 
 
 @runtime_checkable
@@ -15,10 +16,12 @@ class Reference(Protocol):
     """An engine taken as truth: structure in, label or :class:`ReferenceFailure` out.
 
     ``Settings`` is a pydantic model (``extra="forbid"``) with every option documented at its field;
-    a reference is built as ``Engine(Settings(...))``. Heavy imports stay inside methods.
+    a reference is built as ``Engine(Settings(...))``. ``LADDER``: what to try, in this order, when
+    it fails. Heavy imports stay inside methods.
     """
 
     Settings: ClassVar[type[Any]]
+    LADDER: ClassVar[tuple[Rung, ...]]
 
     def check_installed(self) -> None:
         """Raise :class:`MissingDependencyError` with the pip line when the engine is not there."""

@@ -4,8 +4,14 @@ Each survives a process border (pickle) because none overrides ``__init__`` with
 than the ones it passes on to ``Exception``.
 """
 
-from collections.abc import Iterable
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from voltaloop.core.frame import Label
 
 
 class VoltaloopError(Exception):
@@ -36,14 +42,29 @@ class ArtifactError(VoltaloopError):
     """An artifact is missing or its content does not match its name."""
 
 
+class StorageError(VoltaloopError):
+    """A disk is full, read-only or gone: nothing is wrong with what was being computed."""
+
+
 class ReferenceFailure(VoltaloopError):  # noqa: N818 - a named outcome, not a defect of the program
     """A reference could not label a frame, or the gate refused the label.
 
-    ``args`` is ``(reason, detail)``: ``reason`` one of :data:`FAILURE_REASONS`.
+    ``args`` is ``(reason, detail)``: ``reason`` one of :data:`FAILURE_REASONS`. ``files``: what the
+    engine wrote, name to text, for the person who looks into it; ``label``: the refused label,
+    where there is one.
     """
 
-    def __init__(self, reason: str, detail: str = "") -> None:
+    def __init__(
+        self,
+        reason: str,
+        detail: str = "",
+        *,
+        files: Mapping[str, str] | None = None,
+        label: Label | None = None,
+    ) -> None:
         super().__init__(reason, detail)
+        self.files = dict(files or {})
+        self.label = label
 
     @property
     def reason(self) -> str:
@@ -63,8 +84,14 @@ FAILURE_REASONS = (
     "force_too_large",
     "atoms_too_close",
     "moments_insane",
+    "moments_jumped",
+    "energy_inconsistent",
     "engine_failed",
+    "crashed",
+    "timed_out",
+    "out_of_memory",
 )
+"""Why there is no good label. The last three: how the process ended that computed it."""
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

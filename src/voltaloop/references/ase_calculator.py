@@ -13,6 +13,7 @@ from voltaloop.core import (
     Frame,
     Label,
     MissingDependencyError,
+    Rung,
     canonical_json,
     did_you_mean,
 )
@@ -50,6 +51,7 @@ class AseCalculator:
     """
 
     Settings: ClassVar[type[AseSettings]] = AseSettings
+    LADDER: ClassVar[tuple[Rung, ...]] = ()
 
     settings: AseSettings
 

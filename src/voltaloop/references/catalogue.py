@@ -5,7 +5,7 @@ from typing import Any, ClassVar, Protocol
 
 from pydantic import BaseModel, ValidationError
 
-from voltaloop.core import CampaignFileError, Registry, did_you_mean
+from voltaloop.core import CampaignFileError, Registry, Rung, did_you_mean
 from voltaloop.core.contracts import Reference
 
 
@@ -13,6 +13,7 @@ class Engine(Protocol):
     """The class of a reference: its settings model, and a constructor that takes one."""
 
     Settings: ClassVar[type[BaseModel]]
+    LADDER: ClassVar[tuple[Rung, ...]]
 
     def __call__(self, settings: Any, /) -> Reference: ...
 

@@ -13,7 +13,7 @@ from warnings import catch_warnings, filterwarnings, simplefilter
 import numpy as np
 from pydantic import Field
 
-from voltaloop.core import FloatArray, Frame, Label, require
+from voltaloop.core import FloatArray, Frame, Label, Rung, require
 from voltaloop.references.dispersion import DispersionSettings, check_dispersion, with_dispersion
 from voltaloop.references.labelling import check_packages
 
@@ -43,6 +43,7 @@ class CHGNet:
     """
 
     Settings: ClassVar[type[CHGNetSettings]] = CHGNetSettings
+    LADDER: ClassVar[tuple[Rung, ...]] = ()
 
     settings: CHGNetSettings
 

@@ -20,7 +20,14 @@ from ase.data import chemical_symbols
 from ase.geometry import wrap_positions
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from voltaloop.core import Frame, Label, MissingDependencyError, ReferenceFailure, did_you_mean
+from voltaloop.core import (
+    Frame,
+    Label,
+    MissingDependencyError,
+    ReferenceFailure,
+    Rung,
+    did_you_mean,
+)
 from voltaloop.references.dispersion import DispersionSettings, check_dispersion, with_dispersion
 
 STRESS_ECUT_EV = 800.0
@@ -141,6 +148,7 @@ class Gpaw:
     the moments of spin-polarised calculations."""
 
     Settings: ClassVar[type[GpawSettings]] = GpawSettings
+    LADDER: ClassVar[tuple[Rung, ...]] = ()
 
     settings: GpawSettings
 

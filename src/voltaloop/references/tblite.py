@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from voltaloop.core import Frame, Label, ReferenceFailure, require
+from voltaloop.core import Frame, Label, ReferenceFailure, Rung, require
 from voltaloop.references.labelling import check_packages, label_from_calculator
 
 
@@ -49,6 +49,7 @@ class Tblite:
     """
 
     Settings: ClassVar[type[TbliteSettings]] = TbliteSettings
+    LADDER: ClassVar[tuple[Rung, ...]] = ()
 
     settings: TbliteSettings
 

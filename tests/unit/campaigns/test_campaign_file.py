@@ -4,8 +4,8 @@ import pytest
 from puppet import campaign_text
 
 from voltaloop.campaigns import CampaignFile, parse_campaign, read_campaign_file
-from voltaloop.campaigns.durations import format_duration, parse_duration
 from voltaloop.core import CampaignFileError
+from voltaloop.core.durations import parse_duration
 
 MINIMAL = "name: lno\nmaterial: {structure: LiNiO2}\n"
 
@@ -54,14 +54,6 @@ def test_anything_else_is_no_duration(value: object) -> None:
 def test_a_duration_of_zero_is_refused() -> None:
     with pytest.raises(ValueError, match="above zero, got '0m'"):
         parse_duration("0m")
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(0, "0 s"), (59.6, "1 m"), (250, "4 m 10 s"), (3600, "1 h"), (3661, "1 h 1 m 1 s")],
-)
-def test_durations_are_shown_in_people_s_units(seconds: float, text: str) -> None:
-    assert format_duration(seconds) == text
 
 
 # -- unknown keys -------------------------------------------------------------------------------
