@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from ase.build import bulk, molecule
 from ase.calculators.emt import EMT
 from ase.spacegroup import crystal
 
-from voltaloop.core import Frame
+from voltaloop.core import Frame, Rung
 from voltaloop.core.contracts import Reference
 from voltaloop.references import REFERENCES, build_reference
 from voltaloop.testing import ReferenceContract
@@ -81,6 +82,30 @@ class TestAseWithDispersion(TestAse):
         )
 
 
+class TestFaulty(ReferenceContract):
+    """The fault injector without faults is the reference it wraps."""
+
+    engine = "faulty"
+    has_magmoms = False
+
+    @pytest.fixture(autouse=True)
+    def _new_folder(self, tmp_path: Path) -> None:
+        self.folder = tmp_path
+
+    def make_reference(self) -> Reference:
+        return build_reference(
+            "faulty",
+            {
+                "wraps": {"engine": "ase", "calculator": "ase.calculators.emt:EMT"},
+                "folder": str(self.folder),
+                "rate": 0.0,
+            },
+        )
+
+    def make_frame(self) -> Frame:
+        return rattled(bulk("Cu", cubic=True))
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not HAS_GPAW, reason="GPAW is not installed; see make gpaw")
 class TestGpaw(ReferenceContract):
@@ -92,6 +117,8 @@ class TestGpaw(ReferenceContract):
     energy_tolerance = 1e-3
     force_tolerance = 1e-2
     stress_tolerance = 5e-4
+    ladder_energy_tolerance = 1e-3
+    ladder_force_tolerance = 1e-2
     displacement = 1e-2
     # So small that the set of plane waves stays the same: the stress is the derivative at fixed
     # basis, and each wave that enters or leaves makes a step in the energy.
@@ -109,6 +136,24 @@ class TestGpaw(ReferenceContract):
 def test_every_registered_reference_has_a_contract_class() -> None:
     covered = {contract.engine for contract in ReferenceContract.__subclasses__()}
     assert covered == set(REFERENCES.names())
+
+
+def test_the_contract_tells_a_rung_that_changes_the_answer() -> None:
+    class Hotter(TestTblite):
+        def make_reference(self) -> Reference:
+            reference = super().make_reference()
+            rung = Rung(
+                name="a hotter one",
+                reasons=("not_converged",),
+                options={"electronic_temperature_K": 20000.0},
+            )
+            return type("Hotter", (type(reference),), {"LADDER": (rung,)})(reference.settings)
+
+    suite = Hotter()
+    with pytest.raises(AssertionError, match="a hotter one"):
+        suite.test_every_rung_of_the_ladder_gives_the_same_label(
+            suite.make_reference(), suite.make_frame()
+        )
 
 
 def test_the_contract_tells_wrong_forces_from_right_ones() -> None:

@@ -78,7 +78,7 @@ def environment() -> dict[str, str]:
 _started: list[subprocess.Popen[str]] = []
 
 
-def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+def start(folder: Path, *arguments: str, **variables: str) -> subprocess.Popen[str]:
     """The program, running in a process group of its own, with its output in pipes.
 
     :func:`end_all` ends it at the latest when the test is over.
@@ -86,7 +86,7 @@ def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
     running = subprocess.Popen(
         [PROGRAM, *arguments],
         cwd=folder,
-        env=environment(),
+        env={**environment(), **variables},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -4,8 +4,13 @@
 learns it from few frames, and a label costs milliseconds. Its numbers describe no real material.
 """
 
+import os
+from hashlib import sha256
 from itertools import combinations_with_replacement
+from pathlib import Path
+from time import sleep
 from typing import Any, ClassVar
+from zlib import crc32
 
 import numpy as np
 from ase.calculators.calculator import Calculator, all_changes
@@ -50,13 +55,60 @@ class PairOxide(Calculator):
         }
 
 
-class Broken(Calculator):
-    """A calculator whose program is not there."""
+class Licensed(PairOxide):
+    """A calculator that needs its licence server: a file that is there or not."""
 
-    implemented_properties: ClassVar[list[str]] = ["energy", "forces", "stress"]
+    def __init__(self, licence: str) -> None:
+        super().__init__()
+        self.licence = Path(licence)
 
-    def calculate(self, *_: Any) -> None:
-        raise RuntimeError("the licence server does not answer")
+    def calculate(self, *arguments: Any, **more: Any) -> None:
+        if not self.licence.exists():
+            raise RuntimeError("the licence server does not answer")
+        super().calculate(*arguments, **more)
+
+
+class Counted(PairOxide):
+    """Writes down every computation when it begins and when it ends; ``seconds``: how much longer
+    it takes."""
+
+    def __init__(self, file: str, seconds: float = 0.0) -> None:
+        super().__init__()
+        self.file, self.seconds = file, seconds
+
+    def calculate(self, atoms: Any = None, *arguments: Any, **more: Any) -> None:
+        self._write("begin", atoms)
+        super().calculate(atoms, *arguments, **more)
+        sleep(self.seconds)
+        self._write("end", atoms)
+
+    def _write(self, what: str, atoms: Any) -> None:
+        line = f"{what} {geometry(atoms)}\n".encode()
+        descriptor = os.open(self.file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        try:
+            os.write(descriptor, line)  # short enough to be written whole, whoever is killed
+        finally:
+            os.close(descriptor)
+
+
+def geometry(atoms: Any) -> str:
+    """The same for the same atoms at the same places."""
+    parts = (atoms.numbers, np.round(atoms.positions, 6), np.round(np.array(atoms.cell), 6))
+    return sha256(b"".join(np.ascontiguousarray(part).tobytes() for part in parts)).hexdigest()
+
+
+class Moody(PairOxide):
+    """Fails for every third geometry; half of those it can do when asked gently."""
+
+    def __init__(self, *, gently: bool = False) -> None:
+        super().__init__()
+        self.gently = gently
+
+    def calculate(self, atoms: Any = None, *arguments: Any, **more: Any) -> None:
+        mood = crc32(np.round(atoms.positions, 6).tobytes()) % 6
+        if mood == 0 or (mood == 3 and not self.gently):
+            raise RuntimeError(f"mood {mood}")
+        super().calculate(atoms, *arguments, **more)
 
 
 def _parameters(numbers: Any, i: Any, j: Any) -> Any:

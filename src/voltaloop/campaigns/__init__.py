@@ -12,7 +12,10 @@ if TYPE_CHECKING:
     from voltaloop.campaigns.file import CampaignFile, parse_campaign, read_campaign_file
     from voltaloop.campaigns.folder import CampaignFolder
     from voltaloop.campaigns.history import campaign_history
-    from voltaloop.campaigns.running import Ending, check, new_mind, run_campaign
+    from voltaloop.campaigns.minds import new_mind
+    from voltaloop.campaigns.preflight import preflight
+    from voltaloop.campaigns.quarantine import decide, quarantined
+    from voltaloop.campaigns.running import Ending, check, run_campaign
     from voltaloop.campaigns.template import campaign_template
 
 _HOMES = {
@@ -25,7 +28,10 @@ _HOMES = {
     "campaign_history": "history",
     "Ending": "running",
     "check": "running",
-    "new_mind": "running",
+    "new_mind": "minds",
+    "preflight": "preflight",
+    "decide": "quarantine",
+    "quarantined": "quarantine",
     "run_campaign": "running",
     "campaign_template": "template",
 }
@@ -45,9 +51,12 @@ __all__ = [
     "campaign_history",
     "campaign_template",
     "check",
+    "decide",
     "export_labels",
     "new_mind",
     "parse_campaign",
+    "preflight",
+    "quarantined",
     "read_campaign_file",
     "run_campaign",
 ]

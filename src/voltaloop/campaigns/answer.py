@@ -223,7 +223,7 @@ def _quality(state: CampaignState) -> Json:
         "labels_relaxed": sum(one.origin == "relaxed" for one in state.labels),
         "labels_random": sum(one.origin == "random" for one in state.labels),
         "labels_audit": len(state.audit),
-        "labels_refused": len(state.refused),
+        "labels_refused": len(state.cases.quarantine),
         "audit_outcomes": [run.result["outcome"] for run in state.audit_runs],
         "heldout_energy_rmse_meV_per_atom": score["energy_rmse"] * MEV,
         "heldout_force_rmse_eV_per_A": score["force_rmse"],

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import json
 import resource
+import tempfile
 import time
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -31,16 +33,25 @@ from voltaloop.core import (
     Frame,
     Label,
     ReferenceFailure,
+    StorageError,
     StructureError,
     Task,
     canonical_json,
+    digest_of,
 )
 from voltaloop.core.contracts import Committee
 from voltaloop.core.training import Example
 from voltaloop.crystals import hexagonal_parameters
 from voltaloop.exploration import MdLimits, MdPlan, run_md, static_evaluator
 from voltaloop.potentials import POTENTIALS, Potential
-from voltaloop.references import REFERENCES, Gate, label_frame
+from voltaloop.references import (
+    REFERENCES,
+    Gate,
+    check_step,
+    label_frame,
+    moment_per_metal,
+    spin_alignment,
+)
 from voltaloop.store import ArtifactStore
 from voltaloop.thermo import Relaxed, relax
 from voltaloop.thinker import Outcome
@@ -64,11 +75,46 @@ class Doer:
 
 
 def perform(root: str, task: Task) -> Outcome:
-    """Run a task's Doer in this process; the executors call this."""
-    doer = DOERS[task.function]
+    """Run a task's Doer in this process; the executors call this.
+
+    The result is on disk before it is told to anybody: if nobody is left to take it, the next
+    session finds it there instead of computing it again.
+    """
+    store = ArtifactStore(root)
+    if (known := store.results_get(task.id)) is not None:
+        return Outcome.from_json(known)
     started, cpu = time.time(), _cpu_seconds()
-    result = doer.run(task.inputs, ArtifactStore(root))
-    return Outcome(result=result, started=started, ended=time.time(), cpu_s=_cpu_seconds() - cpu)
+    with _scratch(scratch_of(root)):
+        result = DOERS[task.function].run(task.inputs, store)
+    outcome = Outcome(result=result, started=started, ended=time.time(), cpu_s=_cpu_seconds() - cpu)
+    store.results_put(task.id, outcome.to_json())
+    return outcome
+
+
+def scratch_of(root: str) -> Path:
+    """Where on this machine the Doers of a campaign keep temporary files; ``root``: its store's.
+
+    One folder for each campaign, so that what killed workers left can be deleted.
+    """
+    return Path(tempfile.gettempdir()) / f"voltaloop-{digest_of(root)[:16]}"
+
+
+@contextmanager
+def _scratch(folder: Path) -> Iterator[None]:
+    """Temporary files of this process go there; the folder is made if somebody tidied it up."""
+    before = tempfile.tempdir
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as err:
+        raise StorageError(
+            f"The folder for temporary files {folder} cannot be made: {err.strerror}. "
+            "Set TMPDIR to another place, then run again."
+        ) from err
+    tempfile.tempdir = str(folder)
+    try:
+        yield
+    finally:
+        tempfile.tempdir = before
 
 
 def _cpu_seconds() -> float:
@@ -78,19 +124,41 @@ def _cpu_seconds() -> float:
 
 
 def label(inputs: Mapping[str, Any], store: ArtifactStore) -> Json:
-    """Label one frame: ``{frame, label, ...}`` or ``{frame, refused: {reason, detail}}``."""
+    """Label one frame: ``{frame, label, ...}`` or ``{frame, refused: {reason, detail, ...}}``."""
     frame = _frame(inputs, store)
     name = store.put_json(frame.to_json())
     try:
         found = _labelled(frame, inputs)
     except ReferenceFailure as failure:
-        return {"frame": name, "refused": {"reason": failure.reason, "detail": failure.detail}}
+        return {"frame": name, "refused": _refusal(frame, failure, store)}
     return {
         "frame": name,
-        "label": store.put_json(found.to_json()),
-        "energy_per_atom": found.energy / len(frame),
+        **_label_facts(frame, found, store),
         "force_max": float(np.linalg.norm(found.forces, axis=1).max()),
     }
+
+
+def _label_facts(frame: Frame, found: Label, store: ArtifactStore) -> Json:
+    return {
+        "label": store.put_json(found.to_json()),
+        "energy_per_atom": found.energy / len(frame),
+        "moment_per_metal": moment_per_metal(frame, found),
+        "spin_alignment": spin_alignment(frame, found),
+    }
+
+
+def _refusal(frame: Frame, failure: ReferenceFailure, store: ArtifactStore) -> Json:
+    """The reason, what the engine wrote, and the refused label where it can be written down."""
+    refusal: Json = {
+        "reason": failure.reason,
+        "detail": failure.detail,
+        "files": {
+            name: store.put_bytes(text.encode(), "txt") for name, text in failure.files.items()
+        },
+    }
+    if failure.label is not None and failure.label.is_finite():
+        refusal |= _label_facts(frame, failure.label, store)
+    return refusal
 
 
 def relax_reference(inputs: Mapping[str, Any], store: ArtifactStore) -> Json:
@@ -103,13 +171,30 @@ def relax_reference(inputs: Mapping[str, Any], store: ArtifactStore) -> Json:
         else:
             done = relax(
                 frame,
-                lambda moved: _labelled(moved, inputs),
+                _checked_steps(inputs),
                 pressure_GPa=inputs["pressure_GPa"],
                 force_limit=inputs["force_limit"],
             )
-    except (ReferenceFailure, StructureError) as failure:
-        return {"refused": {"reason": type(failure).__name__, "detail": str(failure)}}
+    except ReferenceFailure as failure:
+        return {"refused": _refusal(frame, failure, store)}
+    except StructureError as failure:
+        return {"refused": {"reason": "relaxation_failed", "detail": str(failure)}}
     return _relaxed_json(done, store)
+
+
+def _checked_steps(inputs: Mapping[str, Any]) -> Callable[[Frame], Label]:
+    """Labels frames one after the other, each checked against the one before."""
+    gate = Gate.model_validate(inputs["gate"])
+    earlier: list[tuple[Frame, Label]] = []
+
+    def labelled(frame: Frame) -> Label:
+        found = _labelled(frame, inputs)
+        if earlier:
+            check_step(earlier.pop(), (frame, found), gate)
+        earlier.append((frame, found))
+        return found
+
+    return labelled
 
 
 def train(inputs: Mapping[str, Any], store: ArtifactStore) -> Json:
@@ -268,7 +353,7 @@ def relax_committee(inputs: Mapping[str, Any], store: ArtifactStore) -> Json:
             for k in range(committee.size)
         ]
     except StructureError as failure:
-        return {"refused": {"reason": "StructureError", "detail": str(failure)}}
+        return {"refused": {"reason": "relaxation_failed", "detail": str(failure)}}
     step = PRESSURE_STEP_GPA / EV_PER_A3_IN_GPA
     at_rest = _assess(mean.frame, committee, calibrations)
     return {

@@ -13,10 +13,9 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 
-from voltaloop.campaigns.file import parse_campaign
 from voltaloop.campaigns.folder import CampaignFolder
-from voltaloop.campaigns.policy import PotentialPolicy
-from voltaloop.core import CampaignFolderError, Frame, Label, Task
+from voltaloop.campaigns.minds import state_of
+from voltaloop.core import CampaignFolderError, Frame, Label
 
 FORMATS = ("extxyz", "deepmd", "ase-db")
 
@@ -46,17 +45,10 @@ def export_labels(folder: CampaignFolder, format_name: str, out: Path) -> int:
 
 
 def _labelled_atoms(folder: CampaignFolder) -> Iterable[Atoms]:
-    campaign, text = folder.campaign()
-    policy = PotentialPolicy(parse_campaign(text, campaign.name), folder.artifacts)
-    tasks: dict[str, Task] = {}
-    with folder.read_log() as log:
-        for event in log.read():
-            if event.kind == "submitted":
-                task = Task.from_json(event.data["task"])
-                tasks[task.id] = task
-            policy.fold(event, tasks.get(event.data.get("id", "")))
+    campaign, _ = folder.campaign()
+    state = state_of(folder)
     store = folder.artifacts
-    for one in [*policy.state.labels, *policy.state.audit]:
+    for one in [*state.labels, *state.audit]:
         frame = Frame.from_json(store.get_json(one.frame))
         label = Label.from_json(store.get_json(one.label))
         info = {"origin": one.origin, "x": one.x, "campaign": campaign.name}

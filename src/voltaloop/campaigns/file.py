@@ -2,24 +2,37 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
+from urllib.parse import urlsplit
 
 import yaml
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     PositiveInt,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
 
-from voltaloop.core import CampaignFileError, Registry, UnknownBackendError, did_you_mean
+from voltaloop.core import (
+    FAILURE_REASONS,
+    CampaignFileError,
+    FailureReason,
+    Registry,
+    Rung,
+    UnknownBackendError,
+    did_you_mean,
+)
 from voltaloop.core.durations import Duration
+from voltaloop.executors.catalogue import EXECUTORS, Pool
 from voltaloop.potentials import POTENTIALS
 from voltaloop.references import REFERENCES, Gate
 
@@ -30,6 +43,15 @@ class Section(BaseModel):
     model_config = ConfigDict(
         extra="forbid", frozen=True, str_strip_whitespace=True, allow_inf_nan=False
     )
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_yes_for_a_number(cls, value: Any, info: ValidationInfo) -> Any:
+        """YAML reads yes, no, on and off as booleans, which pass as 1 and 0."""
+        annotation = cls.model_fields[str(info.field_name)].annotation
+        if isinstance(value, bool) and annotation is not bool:
+            raise ValueError(f"expected no yes or no here, got {str(value).lower()}")
+        return value
 
 
 class Starting(Section):
@@ -86,6 +108,18 @@ class EngineSection(BaseModel):
         return dict(self.model_extra or {})
 
 
+class RungSection(Section):
+    """One more try for a calculation that failed."""
+
+    name: str = Field(min_length=1, description="what is tried, in words")
+    reasons: Annotated[list[FailureReason], Field(min_length=1)] = Field(
+        description="the failures it may help against: " + ", ".join(FAILURE_REASONS)
+    )
+    options: dict[str, Any] = Field(
+        description="options of the engine that change; they must not change the level of theory"
+    )
+
+
 class ReferenceSection(EngineSection):
     """The engine taken as truth."""
 
@@ -93,6 +127,11 @@ class ReferenceSection(EngineSection):
         "chgnet", description="chgnet, gpaw, tblite or ase (any ASE calculator by import path)"
     )
     gate: Gate = Field(default_factory=Gate, description="what a label must keep to be accepted")
+    ladder: list[RungSection] | None = Field(
+        None,
+        description="tries after a failed calculation, in this order (null: the engine's own, "
+        "[]: none); what still fails is put into quarantine",
+    )
     relax: bool = Field(
         True,
         description="also relax the answer's structures with the reference itself, to compare "
@@ -180,23 +219,111 @@ class Stop(Section):
     )
 
 
-class Resources(Section):
-    """Workers of each pool on this machine."""
+class PoolSection(BaseModel):
+    """Where tasks of one kind run; the other keys are the executor's own options."""
 
-    explore: PositiveInt = Field(1, description="molecular dynamics and relaxations")
-    label: PositiveInt = Field(1, description="reference calculations")
-    train: PositiveInt = Field(1, description="training and scoring")
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    executor: str = Field(
+        "local", description="local (processes of this machine), parsl (clusters) or dask"
+    )
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The executor's own options."""
+        return dict(self.model_extra or {})
+
+
+def _pool_section(value: Any) -> Any:
+    """A bare number counts processes of this machine."""
+    if isinstance(value, bool) or not isinstance(value, int | Mapping | PoolSection):
+        raise ValueError(
+            f"expected a number of processes, or an executor with its options, got {value!r}"
+        )
+    if isinstance(value, int):
+        if value < 1:
+            raise ValueError(f"expected 1 process or more, got {value}")
+        return {"workers": value}
+    return value
+
+
+Workers = Annotated[
+    PoolSection, BeforeValidator(_pool_section, json_schema_input_type=PositiveInt | PoolSection)
+]
+
+
+def _workers(what: str) -> Any:
+    return Field(1, validate_default=True, description=what)
+
+
+class Resources(Section):
+    """Workers of each pool: a number of processes of this machine, or an executor.
+
+    threads, task_limit and memory_GB hold for every pool that does not say otherwise.
+    """
+
+    explore: Workers = _workers("molecular dynamics and relaxations")
+    label: Workers = _workers("reference calculations")
+    train: Workers = _workers("training and scoring")
     threads: PositiveInt = Field(1, description="threads of each worker")
     task_limit: Duration = Field(
         6 * 3600.0,
-        description="longest time of one task; it is then ended and tried again",
+        description="longest time of one task; it is then ended and tried once more",
         validate_default=False,
+    )
+    memory_GB: float | None = Field(
+        None,
+        gt=0,
+        description="most memory of one task with the programs it starts; it is then ended and "
+        "tried once more (null: no limit)",
     )
 
 
+POOLS = ("explore", "label", "train")
+
+
+def pools_of(resources: Resources) -> dict[str, Pool]:
+    """The executor of each pool, not yet started. Raises UnknownBackendError or, for options that
+    the executor does not take, pydantic's ValidationError."""
+    return {name: _pool(resources, name) for name in POOLS}
+
+
+def _pool(resources: Resources, name: str) -> Pool:
+    section: PoolSection = getattr(resources, name)
+    backend = EXECUTORS.load(section.executor)
+    settings = backend.Settings.model_validate(section.options)
+    general = {key: getattr(resources, key) for key in ("threads", "task_limit", "memory_GB")}
+    unsaid = {key: value for key, value in general.items() if key not in settings.model_fields_set}
+    return backend(settings.model_copy(update=unsaid))
+
+
 def capacity(resources: Resources) -> dict[str, int]:
-    """Workers by pool."""
-    return {"explore": resources.explore, "label": resources.label, "train": resources.train}
+    """Tasks that can run at once, by pool."""
+    return {name: pool.capacity for name, pool in pools_of(resources).items()}
+
+
+class Store(Section):
+    """Where the event log lies. Structures, labels and models always lie in the campaign folder."""
+
+    url: str | None = Field(
+        None,
+        description="postgresql://USER@HOST/DATABASE, or $NAME to take the whole URL from that "
+        "environment variable; no password here: libpq reads ~/.pgpass and PGPASSWORD "
+        "(null: events.sqlite in the campaign folder)",
+    )
+    db_schema: str | None = Field(
+        None,
+        alias="schema",
+        pattern=r"^[a-z][a-z0-9_]{0,62}$",
+        description="PostgreSQL schema that holds this campaign (null: voltaloop_NAME)",
+    )
+
+    @field_validator("url")
+    @classmethod
+    def _without_a_password(cls, url: str | None) -> str | None:
+        if url is not None:
+            check_store_url(url)
+        return url
 
 
 class CampaignFile(Section):
@@ -215,6 +342,7 @@ class CampaignFile(Section):
     audit: Audit = Field(default_factory=Audit)
     stop: Stop = Field(default_factory=Stop)
     resources: Resources = Field(default_factory=Resources)
+    store: Store = Field(default_factory=Store)
 
     @model_validator(mode="after")
     def _budget_holds_the_starting_frames(self) -> CampaignFile:
@@ -269,6 +397,8 @@ def parse_campaign(text: str, where: str) -> CampaignFile:
     except ValidationError as err:
         raise CampaignFileError(_explained(where, err, CampaignFile)) from err
     check_engine(REFERENCES, campaign.reference, "reference", where)
+    _check_ladder(campaign.reference, where)
+    _check_pools(campaign.resources, where)
     potential = check_engine(POTENTIALS, campaign.potential, "potential", where)
     members, frames = getattr(potential, "members", 1), campaign.material.starting.frames
     if frames < members:
@@ -293,6 +423,63 @@ def check_engine(
     except ValidationError as err:
         own = tuple(type(section).model_fields)
         raise CampaignFileError(_explained(where, err, model, (key,), own)) from err
+
+
+def _check_ladder(section: ReferenceSection, where: str) -> None:
+    """Every rung must give options that the engine takes."""
+    model: type[BaseModel] = REFERENCES.load(section.engine).Settings
+    for index, rung in enumerate(ladder_of_section(section)):
+        try:
+            model.model_validate(rung.applied_to(section.options))
+        except ValidationError as err:
+            place = ("reference", "ladder", str(index), "options")
+            raise CampaignFileError(_explained(where, err, model, place)) from err
+
+
+def _check_pools(resources: Resources, where: str) -> None:
+    for name in POOLS:
+        section: PoolSection = getattr(resources, name)
+        try:
+            backend = EXECUTORS.load(section.executor)
+        except UnknownBackendError as err:
+            raise CampaignFileError(f"{where}: resources.{name}.executor: {err}") from err
+        try:
+            backend.Settings.model_validate(section.options)
+        except ValidationError as err:
+            place = ("resources", name)
+            raise CampaignFileError(
+                _explained(where, err, backend.Settings, place, ("executor",))
+            ) from err
+
+
+def ladder_of(campaign: CampaignFile) -> tuple[Rung, ...]:
+    """What is tried when the reference fails, in this order."""
+    return ladder_of_section(campaign.reference)
+
+
+def ladder_of_section(section: ReferenceSection) -> tuple[Rung, ...]:
+    if section.ladder is None:
+        return REFERENCES.load(section.engine).LADDER
+    return tuple(
+        Rung(name=rung.name, reasons=tuple(rung.reasons), options=rung.options)
+        for rung in section.ladder
+    )
+
+
+def check_store_url(url: str) -> None:
+    """Raise ValueError for what no event log can be kept in, or for a password in plain sight."""
+    if url.startswith("$"):
+        if not re.fullmatch(r"\$[A-Za-z_][A-Za-z0-9_]*", url):
+            raise ValueError("expected the name of one environment variable after '$'")
+        return
+    parts = urlsplit(url)
+    if parts.scheme not in {"postgresql", "postgres"} or not parts.path.strip("/"):
+        raise ValueError("expected postgresql://USER@HOST/DATABASE, or $NAME of a variable")
+    if parts.password is not None or "password" in parts.query:
+        raise ValueError(
+            "a password must not stand in the campaign file, which is copied into reports; put "
+            "it into ~/.pgpass or PGPASSWORD, or the whole URL into a variable and give its $NAME"
+        )
 
 
 def build_engine(registry: Registry[Any], section: EngineSection) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,7 +18,8 @@ from voltaloop.store import ArtifactStore, CampaignLock, EventLog
 
 @dataclass(frozen=True, slots=True)
 class CampaignFolder:
-    """A folder with campaign.yaml, events.sqlite, artifacts/, answer.json and report.html."""
+    """A folder with campaign.yaml, events.sqlite (unless the log lies in a database), artifacts/,
+    requests/, answer.json and report.html."""
 
     root: Path
 
@@ -28,6 +30,16 @@ class CampaignFolder:
     @property
     def log_path(self) -> Path:
         return self.root / "events.sqlite"
+
+    @property
+    def requests_path(self) -> Path:
+        """What a person asked of the campaign and no run has taken up yet."""
+        return self.root / "requests"
+
+    @property
+    def pools_path(self) -> Path:
+        """Where executors keep logs of their own."""
+        return self.root / "pools"
 
     @property
     def answer_path(self) -> Path:
@@ -43,16 +55,19 @@ class CampaignFolder:
 
     def campaign(self) -> tuple[CampaignFile, str]:
         """The campaign that this folder belongs to, and its text."""
-        self._check_is_campaign()
+        if not self.campaign_path.is_file():
+            raise self._no_campaign()
         text = self.campaign_path.read_text(encoding="utf-8")
-        return parse_campaign(text, str(self.campaign_path)), text
+        campaign = parse_campaign(text, str(self.campaign_path))
+        if campaign.store.url is None and not self.log_path.is_file():
+            raise self._no_campaign()
+        return campaign, text
 
-    def _check_is_campaign(self) -> None:
-        if not self.campaign_path.is_file() or not self.log_path.is_file():
-            raise CampaignFolderError(
-                f"{self.root} is no campaign folder: expected campaign.yaml and events.sqlite in "
-                "it. Start a campaign with: voltaloop run FILE"
-            )
+    def _no_campaign(self) -> CampaignFolderError:
+        return CampaignFolderError(
+            f"{self.root} is no campaign folder: expected campaign.yaml and events.sqlite in "
+            "it. Start a campaign with: voltaloop run FILE"
+        )
 
     def refuse_other_campaign(self, text: str) -> None:
         """Raise unless the folder is new, empty, or was made from this very campaign text."""
@@ -74,7 +89,7 @@ class CampaignFolder:
         return any(path.name not in own for path in self.root.iterdir())
 
     @contextmanager
-    def held(self, text: str) -> Iterator[EventLog]:
+    def held(self, campaign: CampaignFile, text: str) -> Iterator[EventLog]:
         """The event log for writing, with the folder locked and campaign.yaml in place."""
         try:
             self.root.mkdir(parents=True, exist_ok=True)
@@ -87,16 +102,39 @@ class CampaignFolder:
             self.artifacts.remove_leftovers()
             if not self.campaign_path.exists():
                 write_text(self.campaign_path, text)
-            log = EventLog.open(self.log_path)
-            try:
+            with self._open_log(campaign) as log:
                 yield log
-            finally:
-                log.close()
 
     def read_log(self) -> EventLog:
         """The event log for reading, also while the campaign runs."""
-        self._check_is_campaign()
-        return EventLog.open(self.log_path, read_only=True)
+        campaign, _ = self.campaign()
+        return self._open_log(campaign, read_only=True)
+
+    def _open_log(self, campaign: CampaignFile, *, read_only: bool = False) -> EventLog:
+        url = campaign.store.url
+        if url is None:
+            return EventLog.open(self.log_path, read_only=read_only)
+        return EventLog.open(
+            _from_environment(url) if url.startswith("$") else url,
+            read_only=read_only,
+            campaign=campaign.store.db_schema or default_schema(campaign.name),
+        )
+
+
+def default_schema(name: str) -> str:
+    """The PostgreSQL schema of a campaign that names none."""
+    return f"voltaloop_{re.sub('[^a-z0-9]', '_', name.lower())}"[:63]
+
+
+def _from_environment(reference: str) -> str:
+    """The URL that ``$NAME`` stands for; its value is never part of an error."""
+    name = reference.removeprefix("$")
+    if not os.environ.get(name):
+        raise CampaignFolderError(
+            f"store.url is {reference}, but the environment variable {name} is not set. Set it to "
+            "postgresql://USER:PASSWORD@HOST/DATABASE."
+        )
+    return os.environ[name]
 
 
 def temporary_of(path: Path) -> Path:

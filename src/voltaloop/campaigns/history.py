@@ -9,7 +9,7 @@ from typing import Any
 
 from voltaloop.campaigns.file import capacity
 from voltaloop.campaigns.folder import CampaignFolder
-from voltaloop.campaigns.policy import PotentialPolicy
+from voltaloop.campaigns.policy import PotentialPolicy, most_common
 from voltaloop.core import EV_PER_A3_IN_GPA, MEV, Event, Task
 from voltaloop.report import (
     AuditRecord,
@@ -22,7 +22,7 @@ from voltaloop.report import (
 )
 from voltaloop.report.history import CampaignState as ShownState
 from voltaloop.store import ArtifactStore, CampaignLock
-from voltaloop.thinker import Ledger
+from voltaloop.thinker import Mind
 from voltaloop.uncertainty import Calibration, auto_trust, t_width
 
 Json = Mapping[str, Any]
@@ -73,18 +73,19 @@ class _Reader:
         self.explorations: list[ExplorationRecord] = []
         self.refusals: list[RefusalRecord] = []
         self._store = store
-        self._ledger = Ledger(capacity(policy.campaign.resources))
+        self._mind = Mind(policy, capacity(policy.campaign.resources))
+        self._ledger = self._mind.ledger
         self._submitted: dict[str, tuple[Task, float]] = {}
         self._ended: list[TaskRecord] = []
         self._pending: dict[str, dict[str, Any]] = {}
         self._rounds: list[dict[str, Any]] = []
         self._covered: list[Json] = []
+        self._repairs: list[str] = []
 
     def take(self, event: Event) -> None:
         task = self._task_of(event)
-        self._ledger.fold(event)
+        self._mind.fold(event)
         now = self._ledger.active_s
-        self.policy.fold(event, task)
         match event.kind:
             case "session":
                 self.versions = {"python": event.data["python"], **event.data["versions"]}
@@ -95,6 +96,12 @@ class _Reader:
                 self._take_finished(event, task, now)
             case "failed" if task is not None:
                 self._end(task, now, "failed", None)
+            case "restored":
+                self._note_repair(event.data)
+            case "withdrawn":
+                self._take_back(event.data, now)
+            case "asked" if event.data["what"] == "accept":
+                self._take_accepted(event.data["case"], now)
             case "estimated":
                 self._note_estimate(event.data)
             case _:
@@ -112,15 +119,7 @@ class _Reader:
         purpose = self.policy.state.purposes[task.id]
         match task.function:
             case "label" if "refused" in result:
-                refusal = result["refused"]
-                self.refusals.append(
-                    RefusalRecord(
-                        time_s=now,
-                        frame=result["frame"][:64],
-                        reason=refusal["reason"],
-                        detail=refusal["detail"],
-                    )
-                )
+                self._take_refusal(result["frame"], result["refused"], now)
             case "label" if purpose["role"] in ROLES_IN_TRAINING:
                 self._pending[result["label"]] = self._label_facts(result, purpose, now, cost)
             case "train":
@@ -129,6 +128,26 @@ class _Reader:
                 self.explorations.append(self._exploration(task, purpose, result, now))
             case _:
                 pass
+
+    def _take_refusal(self, frame: str, refusal: Json, now: float) -> None:
+        record = {"reason": refusal["reason"], "detail": refusal["detail"]}
+        self.refusals.append(RefusalRecord(time_s=now, frame=frame[:64], **record))
+
+    def _take_back(self, data: Json, now: float) -> None:
+        purpose = self.policy.state.purposes[data["task"]]
+        last = self.policy.state.cases.by_id[purpose.get("case", data["task"])].last
+        self._pending.pop(str(last.label), None)
+        self._take_refusal(str(last.frame), data, now)
+
+    def _take_accepted(self, name: str, now: float) -> None:
+        """A refused label that a person accepted."""
+        case = self.policy.state.cases.by_id.get(name)
+        if case is None or case.status != "accepted" or case.role not in ROLES_IN_TRAINING:
+            return
+        last = case.last
+        result = {"frame": last.frame, "energy_per_atom": last.energy_per_atom}
+        facts = self._label_facts(result, case.purpose, now, 0.0)
+        self._pending[str(last.label)] = {**facts, "reason": "accepted by a person"}
 
     def _end(self, task: Task, now: float, outcome: str, event: Event | None) -> None:
         """``event``: the one with the Doer's own times, where it came to an end."""
@@ -222,6 +241,11 @@ class _Reader:
             "coverage_force": means["force"],
         }
 
+    def _note_repair(self, data: Json) -> None:
+        title = self._submitted[data["id"]][0].title
+        kind = "with another result" if data["replaced"] else "with the same result"
+        self._repairs.append(f"Damaged or missing files of '{title}' were made again, {kind}.")
+
     def _note_estimate(self, data: Json) -> None:
         keys = (
             "volume_change_percent",
@@ -306,11 +330,18 @@ class _Reader:
 
     def notes(self) -> list[str]:
         state = self.policy.state
-        notes = (
-            []
-            if state.failed is None
-            else [f"The campaign ended without an answer: {state.failed}."]
-        )
+        notes = []
+        if state.failed is not None:
+            notes.append(f"The campaign ended without an answer: {state.failed}.")
+        if state.paused is not None:
+            notes.append(f"The campaign is paused: {state.paused}.")
+        if waiting := state.cases.quarantine:
+            counts = most_common(case.last.reason for case in waiting)
+            notes.append(
+                f"{len(waiting)} calculations are in quarantine ({counts}); "
+                "`voltaloop quarantine` lists them."
+            )
+        notes += self._repairs
         if state.lithium is not None and "energy" in state.lithium:
             reference = self.policy.campaign.reference
             dispersion = reference.options.get("dispersion", "the engine's default")

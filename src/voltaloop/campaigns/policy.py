@@ -7,25 +7,39 @@ fresh labels) and gives the answer, with the reference's own values beside it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from voltaloop.campaigns.answer import build_answer, estimate
-from voltaloop.campaigns.file import CampaignFile
+from voltaloop.campaigns.cases import Case
+from voltaloop.campaigns.file import CampaignFile, ladder_of
+from voltaloop.campaigns.judging import verdict
 from voltaloop.campaigns.state import CampaignState, Explored
 from voltaloop.campaigns.tasks import CampaignTasks
 from voltaloop.core import Event, FloatArray, Task
 from voltaloop.store import ArtifactStore
-from voltaloop.thinker import MAX_ATTEMPTS, Ledger
+from voltaloop.thinker import Ledger
 from voltaloop.uncertainty import Candidate, TrustLevels, auto_trust, select
 
 Decision = tuple[str, dict[str, Any]] | Task
 Rule = Callable[[Ledger], Sequence[Decision]]
 
-FAILURES_TO_HALT = 6
-"""So many refused labels, or tasks given up, in a row mean that something is wrong with all."""
+FRAMES_TO_PAUSE = 6
+"""So many frames in a row without a label, for reasons that speak against the engine, mean that
+something is wrong with all of them."""
+
+BROKEN_FRAMES_TO_PAUSE = 18
+"""The same where the reasons may lie in the frames."""
+
+ATTEMPTS_TO_PAUSE = 18
+"""So many attempts in a row at one function that all ended without a result."""
+
+ENGINE_REASONS = frozenset(
+    {"engine_failed", "not_converged", "not_finite", "crashed", "timed_out", "out_of_memory"}
+)
 
 ESTIMATE_EVERY_BATCHES = 3
 """Batches of labels between two estimates of the answer; the relaxed frames are labelled too."""
@@ -47,22 +61,27 @@ class PotentialPolicy:
         self.campaign = campaign
         self.state = CampaignState()
         self._store = store
-        self._seq = 0
+        self._position = 0
+        self._given_up: Mapping[str, str] = {}
         self._tasks = CampaignTasks(campaign)
+        self._ladder = ladder_of(campaign)
 
-    def fold(self, event: Event, flight_task: Task | None) -> None:
-        self.state.fold(event, flight_task)
+    def fold(self, event: Event, flight_task: Task | None, *, given_up: bool) -> None:
+        self.state.fold(event, flight_task, given_up=given_up)
 
     def over(self) -> bool:
-        return self.state.answer is not None or self.state.failed is not None
+        state = self.state
+        return any(end is not None for end in (state.answer, state.failed, state.paused))
 
-    def decide(self, ledger: Ledger, seq: int) -> Sequence[Decision]:
+    def decide(self, ledger: Ledger) -> Sequence[Decision]:
         if self.over():
             return []
-        self._seq = seq
+        self._position, self._given_up = ledger.position, ledger.given_up
         learning: list[Rule] = [
             self._open,
-            self._halt,
+            self._judge,
+            self._climb,
+            self._pause,
             self._train,
             self._stop,
             self._select,
@@ -70,7 +89,9 @@ class PotentialPolicy:
             self._explore,
         ]
         finishing: list[Rule] = [
-            self._halt,
+            self._judge,
+            self._climb,
+            self._pause,
             self._train,
             self._relax_final,
             self._audit_runs,
@@ -97,20 +118,85 @@ class PotentialPolicy:
             decisions += self._with_purpose(task, role="start", x=start["x"], temperature=None)
         return decisions
 
-    def _halt(self, ledger: Ledger) -> Sequence[Decision]:
-        """End a campaign that cannot succeed, with the common reason."""
-        failures = self.state.label_failures_in_a_row
-        if len(failures) >= FAILURES_TO_HALT:
-            reason = f"the last {len(failures)} labels all failed, the latest with {failures[-1]}"
-            return [("halted", {"reason": reason})]
-        for function, count in ledger.failures_in_a_row.items():
-            if count >= FAILURES_TO_HALT * MAX_ATTEMPTS:
-                why = f"{count} attempts at '{function}' all failed, the latest with "
-                return [("halted", {"reason": f"the last {why}{ledger.last_failures[function]}"})]
-        busy = any(f.task.function == "label" for f in ledger.flights.values())
-        if self.state.generation < 0 and ledger.known and not busy and not self._enough_to_train():
-            return [("halted", {"reason": "too few starting frames could be labelled"})]
+    def _judge(self, ledger: Ledger) -> Sequence[Decision]:
+        """Take back labels that do not fit those of the same lithium content."""
+        state = self.state
+        used = self._labels_in_training(ledger)
+        pending = [*state.labels[used:], *(state.audit if state.score is None else [])]
+        known = [*state.labels, *state.audit]
+        for one in pending:
+            if refusal := verdict(one, known, self.campaign.reference.gate):
+                facts = {"task": one.task.id, "role": one.origin}
+                return [("withdrawn", {**facts, "reason": refusal[0], "detail": refusal[1]})]
         return []
+
+    def _climb(self, _: Ledger) -> Sequence[Decision]:
+        """The next try for every refused calculation, or its quarantine."""
+        decisions: list[Decision] = []
+        for case in self.state.cases.by_id.values():
+            if case.status == "begin_anew":
+                decisions += self._try_anew(case)
+            elif case.status == "open":
+                decisions += self._try_next(case)
+        return decisions
+
+    def _try_anew(self, case: Case) -> list[Decision]:
+        again = case.again + 1
+        task = self._tasks.once_more(case.task, None, again)
+        return self._try(case, task, rung="", rung_index=-1, again=again)
+
+    def _try_next(self, case: Case) -> list[Decision]:
+        for index, rung in enumerate(self._ladder):
+            if index > case.rung and case.last.reason in rung.reasons:
+                task = self._tasks.once_more(case.task, rung, case.again)
+                if task.id not in self.state.purposes:
+                    place = {"rung_index": index, "again": case.again}
+                    return self._try(case, task, rung=rung.name, **place)
+        why = {"reason": case.last.reason, "detail": case.last.detail}
+        return [("quarantined", {"case": case.id, **why})]
+
+    def _try(self, case: Case, task: Task, **place: Any) -> list[Decision]:
+        return [("purpose", {**case.purpose, "task": task.id, "case": case.id, **place}), task]
+
+    def _pause(self, ledger: Ledger) -> Sequence[Decision]:
+        """End the session of a campaign that cannot get on, with the common reason."""
+        trouble = self._trouble(ledger)
+        if trouble is None:
+            return []
+        reason, cases = trouble
+        return [("paused", {"reason": reason, "cases": sorted(cases)})]
+
+    def _trouble(self, ledger: Ledger) -> tuple[str, Iterable[str]] | None:
+        """What stands in the way, and the cases to begin anew when it is mended."""
+        state = self.state
+        if state.stuck is not None:
+            return state.stuck, ()
+        if (common := self._common_failure()) is not None:
+            return common, state.cases.failing_for_good
+        for function, count in ledger.failures_in_a_row.items():
+            if count >= ATTEMPTS_TO_PAUSE:
+                why = f"the last {count} attempts at '{function}' all failed, the latest with "
+                return f"{why}{ledger.last_failures[function]}", state.cases.failing_for_good
+        busy = any(f.task.function == "label" for f in ledger.flights.values())
+        if state.generation < 0 and ledger.known and not busy and not self._enough_to_train():
+            starting = [case for case in state.cases.quarantine if case.role == "start"]
+            counts = most_common([case.last.reason for case in starting])
+            why = f"too few starting frames could be labelled ({counts})"
+            return why, [case.id for case in starting]
+        return None
+
+    def _common_failure(self) -> str | None:
+        """What the latest frames all failed with, when they are too many for chance."""
+        failing = self.state.cases.failing
+        speak_against_engine = sum(reason in ENGINE_REASONS for reason in failing.values())
+        broken = len(failing) >= BROKEN_FRAMES_TO_PAUSE
+        if speak_against_engine < FRAMES_TO_PAUSE and not broken:
+            return None
+        latest = self.state.cases.by_id[next(reversed(failing))].last
+        return (
+            f"the last {len(failing)} frames all got no label ({most_common(failing.values())}), "
+            f"the latest with {latest.reason}: {latest.detail}"
+        )
 
     def _train(self, ledger: Ledger) -> Sequence[Decision]:
         """Train when a batch is in, or when no more labels are under way."""
@@ -221,9 +307,7 @@ class PotentialPolicy:
 
     def _audit_runs(self, ledger: Ledger) -> Sequence[Decision]:
         """One fresh full-length run at every lithium content, never stopped for uncertainty."""
-        if not self._settled(ledger) or any(
-            purpose["role"] == "audit" for purpose in self.state.purposes.values()
-        ):
+        if not self._settled(ledger) or self.state.audit_begun:
             return []
         decisions: list[Decision] = []
         for k, x in enumerate(self._contents()):
@@ -245,16 +329,15 @@ class PotentialPolicy:
     def _audit_labels(self, _: Ledger) -> Sequence[Decision]:
         """Frames of the audit runs picked at random, evenly over the contents."""
         runs, contents = self.state.audit_runs, self._contents()
-        begun = any(
-            purpose["role"] == "audit" and "index" in purpose
-            for purpose in self.state.purposes.values()
-        )
-        if begun or len(runs) < len(contents):
+        if self._audit_labels_asked() or len(runs) < len(contents):
             return []
         rng = self._rng()
         sampled = sorted((run for run in runs if run.result["force_sigma"]), key=lambda r: r.task)
         if not sampled:
-            return [("halted", {"reason": "no audit run gave a single frame"})]
+            outcomes = most_common([run.result["outcome"] for run in runs])
+            detail = runs[-1].result["detail"]
+            reason = f"no audit run gave a single frame ({outcomes}, the latest: {detail})"
+            return [("paused", {"reason": reason, "cases": []})]
         places = _evenly(sampled, self.campaign.audit.labels, rng)
         return [d for run, i in places for d in self._selection(run, i, "audit", None)]
 
@@ -277,15 +360,16 @@ class PotentialPolicy:
 
     def _score(self, ledger: Ledger) -> Sequence[Decision]:
         """Score the audit when all its labels are in."""
-        purposes = self.state.purposes.values()
-        asked = sum(p["role"] == "audit" and "index" in p for p in purposes)
-        refused = sum(r["role"] == "audit" for r in self.state.refused)
-        if not asked or len(self.state.audit) + refused < asked:
+        refused = [case for case in self.state.cases.quarantine if case.role == "audit"]
+        asked = self._audit_labels_asked()
+        if not asked or len(self.state.audit) + len(refused) < asked:
             return []
-        if any(p["role"] == "score" for p in purposes) or not ledger.free("train"):
+        if self.state.score is not None or not ledger.free("train"):
             return []
         if not self.state.audit:
-            return [("halted", {"reason": "every audit label was refused"})]
+            reasons = most_common([case.last.reason for case in refused])
+            reason = f"every audit label was refused ({reasons})"
+            return [("paused", {"reason": reason, "cases": sorted(case.id for case in refused)})]
         task = self._tasks.score(self.state.trainings[-1], self.state.audit)
         return self._with_purpose(task, role="score")
 
@@ -310,12 +394,27 @@ class PotentialPolicy:
             upper=wanted.upper_trust_eV_per_A,
         )
 
+    def _audit_labels_asked(self) -> int:
+        return sum(
+            purpose["role"] == "audit" and "index" in purpose and "case" not in purpose
+            for purpose in self.state.purposes.values()
+        )
+
     def _rng(self, *more: int) -> np.random.Generator:
         """Random numbers that depend on the campaign's seed and the place in the log alone."""
-        return np.random.default_rng([self.campaign.seed, self._seq, *more])
+        return np.random.default_rng([self.campaign.seed, self._position, *more])
 
     def _enough_to_train(self) -> bool:
         return len(self.state.labels) >= int(self.campaign.potential.options.get("members", 8))
+
+    def _labels_in_training(self, ledger: Ledger) -> int:
+        """Labels that have entered training, or are entering it now."""
+        under_way: list[int] = [
+            self.state.purposes[flight.task.id]["count"]
+            for flight in ledger.flights.values()
+            if flight.task.function == "train"
+        ]
+        return max([self.state.trained_count, *under_way])
 
     def _is_training(self, ledger: Ledger) -> bool:
         """One training follows the other, because each continues from the one before."""
@@ -428,9 +527,9 @@ class PotentialPolicy:
         )
 
     def _with_purpose(self, task: Task, **purpose: Any) -> list[Decision]:
-        """The task, after an event that says what it is for."""
+        """The task, after an event that says what it is for; alone where it had been given up."""
         if task.id in self.state.purposes:
-            return []
+            return [task] if task.id in self._given_up else []
         return [("purpose", {"task": task.id, **purpose}), task]
 
     def _relax_tasks(self, ledger: Ledger, generation: int, orderings: list[int]) -> list[Decision]:
@@ -446,6 +545,12 @@ class PotentialPolicy:
             task = self._tasks.relax_committee(self._ordering(i), self.state.trainings[generation])
             decisions += self._with_purpose(task, role="relax", generation=generation, ordering=i)
         return decisions
+
+
+def most_common(reasons: Iterable[str]) -> str:
+    """``"not_converged 5 times, crashed once"``."""
+    counts = Counter(reasons).most_common()
+    return ", ".join(f"{reason} {'once' if n == 1 else f'{n} times'}" for reason, n in counts)
 
 
 def _evenly(

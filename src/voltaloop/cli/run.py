@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from voltaloop.report.summary import AnswerTable
 
 EXIT_FAILED = 1
+EXIT_PAUSED = 3
 EXIT_STOPPED = 130
 
 
@@ -33,7 +34,11 @@ def run(
 
     Ctrl-C or SIGTERM ends it cleanly; the same command goes on.
 
-    Exit code 0: answered, 1: failed, 2: bad input, 130: stopped.
+    When calculations fail for a common reason, or the disk is full, the campaign pauses and says
+    why; the same command goes on when that is mended. Single calculations that fail are tried in
+    other ways and then put into quarantine: see voltaloop quarantine.
+
+    Exit code 0: answered, 1: failed, 2: bad input, 3: paused, 130: stopped.
     """
     from voltaloop.campaigns import (
         CampaignFolder,
@@ -55,15 +60,21 @@ def run(
             folder,
             watch=progress.watch,
             on_stop=progress.stopping,
+            tell=progress.tell,
         )
     out_console = console(quiet=quiet)
+    go_on = f"voltaloop run {file}" + (f" --out {out}" if out else "")
     if ending.state == "stopped":
         out_console.print(
-            f"Stopped; everything finished is kept. Go on with: voltaloop run {file}"
-            + (f" --out {out}" if out else ""),
-            soft_wrap=True,
+            f"Stopped; everything finished is kept. Go on with: {go_on}", soft_wrap=True
         )
         raise typer.Exit(EXIT_STOPPED)
+    if ending.state == "paused":
+        error_console().print(f"Paused: {ending.reason}", markup=False, soft_wrap=True)
+        error_console().print(
+            f"Everything finished is kept. Mend it, then go on with: {go_on}", soft_wrap=True
+        )
+        raise typer.Exit(EXIT_PAUSED)
     if ending.state == "failed":
         error_console().print(f"The campaign ended without an answer: {ending.reason}")
         error_console().print(f"Report: {folder.report_path}", soft_wrap=True)

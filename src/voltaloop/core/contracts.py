@@ -17,14 +17,21 @@ class Reference(Protocol):
 
     ``Settings`` is a pydantic model (``extra="forbid"``) with every option documented at its field;
     a reference is built as ``Engine(Settings(...))``. ``LADDER``: what to try, in this order, when
-    it fails. Heavy imports stay inside methods.
+    it fails; ``settings``: what it was built with. Heavy imports stay inside methods.
     """
 
     Settings: ClassVar[type[Any]]
     LADDER: ClassVar[tuple[Rung, ...]]
 
+    @property
+    def settings(self) -> Any:
+        """An instance of ``Settings``."""
+
     def check_installed(self) -> None:
         """Raise :class:`MissingDependencyError` with the pip line when the engine is not there."""
+
+    def executes(self) -> list[str]:
+        """What of the settings is run as a program or imported as code, for people to read."""
 
     def label(self, frame: Frame) -> Label:
         """Energy in eV, forces in eV/Å, stress in eV/Å3 (or None), moments in μB (or None)."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, get_args
 
 if TYPE_CHECKING:
     from voltaloop.core.frame import Label
@@ -78,7 +78,7 @@ class ReferenceFailure(VoltaloopError):  # noqa: N818 - a named outcome, not a d
         return f"{self.reason}: {self.detail}" if self.detail else self.reason
 
 
-FAILURE_REASONS = (
+FailureReason = Literal[
     "not_converged",
     "not_finite",
     "force_too_large",
@@ -86,12 +86,15 @@ FAILURE_REASONS = (
     "moments_insane",
     "moments_jumped",
     "energy_inconsistent",
+    "relaxation_failed",
     "engine_failed",
     "crashed",
     "timed_out",
     "out_of_memory",
-)
+]
 """Why there is no good label. The last three: how the process ended that computed it."""
+
+FAILURE_REASONS: tuple[str, ...] = get_args(FailureReason)
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -127,6 +127,11 @@ class Label:
         if self.magmoms is not None:
             object.__setattr__(self, "magmoms", _frozen(self.magmoms, (n,), "magmoms"))
 
+    def is_finite(self) -> bool:
+        """Whether it holds numbers alone, no NaN and no infinity."""
+        arrays = (self.energy, self.forces, self.stress, self.magmoms)
+        return all(bool(np.all(np.isfinite(one))) for one in arrays if one is not None)
+
     def to_json(self) -> dict[str, Any]:
         return {
             "energy": self.energy,

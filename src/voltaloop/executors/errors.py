@@ -1,5 +1,9 @@
 """How a task that did not return ends, and how its traceback is read.
 
+The class names are what the event log keeps as the reason of a failure, so they never change:
+WorkerDied and TaskTimeout and TaskOutOfMemory are held against the task, WorkerLost and
+TaskInterrupted are not. RemoteError stands for an error of the task's own.
+
 These do not derive from :class:`voltaloop.core.VoltaloopError`, because importing ``core`` loads
 numpy and a worker imports this room first. All survive a process border.
 """
@@ -40,6 +44,42 @@ class TaskTimeout(RuntimeError):  # noqa: N818 - a named outcome of a task
         return (
             f"The task passed the time limit of {seconds:g} s of pool '{pool}' and its worker "
             f"(pid {pid}) was killed. Raise the pool's limit if such tasks may take longer."
+        )
+
+
+class TaskOutOfMemory(RuntimeError):  # noqa: N818 - a named outcome of a task
+    """The task held more memory than its pool allows and was killed.
+
+    ``args`` is (pool, pid, limit_GB, used_GB); 1 GB is 10^9 bytes. No MemoryError, which is what a
+    task raises itself when the system refuses it memory.
+    """
+
+    def __init__(self, pool: str, pid: int, limit_GB: float, used_GB: float) -> None:
+        super().__init__(pool, pid, limit_GB, used_GB)
+
+    def __str__(self) -> str:
+        pool, pid, limit, used = self.args
+        return (
+            f"The task and the programs it started held {used:.3g} GB of memory, more than the "
+            f"{limit:.3g} GB that pool '{pool}' allows, and its worker (pid {pid}) was killed. "
+            f"Raise the pool's memory limit if such tasks may need more."
+        )
+
+
+class WorkerLost(RuntimeError):  # noqa: N818 - a named outcome of a task
+    """What ran the task went away under it: its node, allocation or connection.
+
+    ``args`` is (pool, detail).
+    """
+
+    def __init__(self, pool: str, detail: str) -> None:
+        super().__init__(pool, detail)
+
+    def __str__(self) -> str:
+        pool, detail = self.args
+        return (
+            f"Pool '{pool}' lost what ran this task: {detail}. Nothing is wrong with the task: "
+            f"run it again."
         )
 
 

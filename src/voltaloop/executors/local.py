@@ -6,17 +6,24 @@ import contextlib
 import logging
 import math
 import os
-import pickle
 import selectors
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import BrokenExecutor, Executor, Future
-from typing import Any, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
 
-from voltaloop.executors.errors import RemoteTraceback, TaskInterrupted, TaskTimeout, WorkerDied
-from voltaloop.executors.process import Task, WorkerProcess, preparation
+from voltaloop.executors.errors import (
+    TaskInterrupted,
+    TaskOutOfMemory,
+    TaskTimeout,
+    WorkerDied,
+)
+from voltaloop.executors.family import resident_bytes
+from voltaloop.executors.process import WorkerProcess, preparation
+from voltaloop.executors.sealed import seal
+from voltaloop.executors.tasks import Task, cancel_all, fail_all
 from voltaloop.executors.threads import thread_environment
 from voltaloop.executors.worker import refuse_inside_main_import
 
@@ -28,6 +35,11 @@ START_LIMIT_S = 120.0
 START_ATTEMPTS = 10
 EXIT_PATIENCE_S = 2.0
 LOOK_EVERY_S = 0.5
+WEIGH_EVERY_S = 0.25
+WEIGH_SHARE = 0.05
+"""Weighing tasks takes at most this share of a core, on machines with many processes too."""
+
+GB = 1e9
 
 
 class LocalProcesses(Executor):
@@ -35,10 +47,16 @@ class LocalProcesses(Executor):
 
     A worker that dies fails only the task it ran, with :class:`WorkerDied`; a task over
     ``task_timeout_s`` (seconds of wall time, None for no limit) is killed and fails with
-    :class:`TaskTimeout`; either way the worker is replaced. With ``fresh_process_per_task`` no
-    process runs two tasks; one more worker than run stands ready, so that no task waits for a
-    process to start. ``preload`` names a module that a worker imports before its first task.
-    Workers end when this process does, even by SIGKILL.
+    :class:`TaskTimeout`; a task that, with the programs it started, holds more than
+    ``memory_limit_GB`` (resident memory, 1 GB is 10^9 bytes; None for no limit) when it is looked
+    at, four times a second, is killed and fails with :class:`TaskOutOfMemory`. In each case
+    programs that the task started are killed too, and the worker is replaced.
+
+    With ``fresh_process_per_task`` no process runs two tasks; one more worker than run stands
+    ready, so that no task waits for a process to start. ``preload`` names a module that a worker
+    imports before its first task; without ``import_main`` it does not import the main script, whose
+    functions are then no tasks. Workers and their programs end when this process does, even by
+    SIGKILL.
 
     Shutting down lets running and waiting tasks go on for ``grace_s`` seconds (``math.inf``: as
     long as they need), then kills the running ones (:class:`TaskInterrupted`) and cancels the rest.
@@ -47,14 +65,16 @@ class LocalProcesses(Executor):
     sense, and RuntimeError in a script without ``if __name__ == "__main__":``.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - one keyword for each limit
         self,
         *,
         workers: int,
         threads: int = 1,
         task_timeout_s: float | None = None,
+        memory_limit_GB: float | None = None,
         fresh_process_per_task: bool = False,
         preload: str | None = None,
+        import_main: bool = True,
         grace_s: float = 10.0,
         name: str = "local",
     ) -> None:
@@ -63,15 +83,20 @@ class LocalProcesses(Executor):
             raise ValueError(f"workers: expected a whole number of 1 or more, got {workers!r}.")
         if task_timeout_s is not None and not task_timeout_s > 0:
             raise ValueError(f"task_timeout_s: expected more than 0 s, got {task_timeout_s!r}.")
+        if memory_limit_GB is not None and not memory_limit_GB > 0:
+            raise ValueError(f"memory_limit_GB: expected more than 0 GB, got {memory_limit_GB!r}.")
         if not grace_s >= 0:
             raise ValueError(f"grace_s: expected 0 s or more, got {grace_s!r}.")
         thread_environment(threads)  # refuses a senseless number here, not in a background thread
         self.workers, self.threads, self.name = workers, threads, name
         self._limit_s = math.inf if task_timeout_s is None else task_timeout_s
+        self._memory_limit_GB = memory_limit_GB
+        self._weigh_at = 0.0
         self._fresh = fresh_process_per_task
         self._grace_s = grace_s
         self._crew_size = workers + (1 if fresh_process_per_task else 0)
-        self._preparation = preparation(name, preload)
+        self._preparation = preparation(name, preload, import_main=import_main)
+        self._imports = [*(["the main script"] if import_main else []), *filter(None, [preload])]
         self._lock = threading.Lock()
         self._waiting: deque[Task] = deque()
         self._closing_at = math.inf
@@ -94,6 +119,12 @@ class LocalProcesses(Executor):
         """Process ids of the present workers."""
         return tuple(worker.pid for worker in list(self._crew))
 
+    @property
+    def usable(self) -> bool:
+        """Whether a task would be accepted."""
+        with self._lock:
+            return self._broken is None and self._closing_at == math.inf
+
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """A future for ``fn(*args, **kwargs)`` in a worker.
 
@@ -102,10 +133,23 @@ class LocalProcesses(Executor):
         """
         future: Future[T] = Future()
         try:
-            task = Task(future=future, payload=_pickled(fn, args, kwargs))
+            task = Task(future=future, payload=seal(fn, *args, **kwargs))
         except Exception as error:  # noqa: BLE001 - an argument's own __reduce__ may raise anything
             future.set_exception(error)
             return future
+        self._accept(task)
+        return future
+
+    def submit_sealed(self, call: bytes) -> Future[bytes]:
+        """A future for the ending, as bytes, of a sealed call. Raises as :meth:`submit` does.
+
+        What the task returns or raises is in the bytes; only how its worker ended is raised.
+        """
+        future: Future[bytes] = Future()
+        self._accept(Task(future=future, payload=call, sealed=True))
+        return future
+
+    def _accept(self, task: Task) -> None:
         with self._lock:
             if self._broken is not None:
                 raise BrokenExecutor(self._broken)
@@ -113,14 +157,13 @@ class LocalProcesses(Executor):
                 raise RuntimeError(f"Cannot submit a task: pool '{self.name}' was shut down.")
             self._waiting.append(task)
             self._ring()
-        return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Accept no more tasks and end within ``grace_s`` (and the time processes take to end)."""
         with self._lock:
             self._closing_at = min(self._closing_at, time.monotonic())
             if cancel_futures:
-                _cancel_all(self._waiting)
+                cancel_all(self._waiting)
             self._ring()
         if wait and threading.current_thread() is not self._thread:
             self._thread.join()
@@ -156,6 +199,8 @@ class LocalProcesses(Executor):
 
     def _patience(self) -> float:
         deadlines = [worker.deadline for worker in self._crew if not worker.idle]
+        if self._memory_limit_GB is not None and self._busy():
+            deadlines.append(self._weigh_at)
         next_event = min([self._closing_at + self._grace_s, *deadlines])
         return min(max(next_event - time.monotonic(), 0.0), LOOK_EVERY_S)
 
@@ -203,7 +248,7 @@ class LocalProcesses(Executor):
             self._finish(worker, message)
         elif message:
             self._discard(worker)
-            self._break(f"importing the main script failed:\n{message.decode()}")
+            self._break(f"importing {' and '.join(self._imports)} failed:\n{message.decode()}")
         else:
             worker.ready, self._failed_starts = True, 0
 
@@ -213,10 +258,14 @@ class LocalProcesses(Executor):
             self._retire(worker)
             self._start_missing()
         self._hand_out()  # before the callbacks of the finished task run
-        _settle(task.future, message)
+        task.settle(message)
 
     def _look_after(self) -> None:
         now = time.monotonic()
+        if self._memory_limit_GB is not None and now >= self._weigh_at:
+            self._weigh(self._memory_limit_GB)
+            cost = time.monotonic() - now
+            self._weigh_at = now + max(WEIGH_EVERY_S, cost / WEIGH_SHARE)
         for worker in list(self._crew):
             if worker.lost():
                 self._bury(worker)
@@ -242,6 +291,16 @@ class LocalProcesses(Executor):
             return
         task = worker.take()
         task.future.set_exception(TaskTimeout(self.name, worker.pid, self._limit_s))
+
+    def _weigh(self, limit_GB: float) -> None:
+        busy = {worker.pid: worker for worker in self._crew if worker.task is not None}
+        if not busy:
+            return
+        for pid, held in resident_bytes(busy).items():
+            if held > limit_GB * GB:
+                self._discard(busy[pid])
+                error = TaskOutOfMemory(self.name, pid, limit_GB, held / GB)
+                busy[pid].take().future.set_exception(error)
 
     def _discard(self, worker: WorkerProcess, patience_s: float = 0.0) -> int:
         self._crew.remove(worker)
@@ -286,39 +345,6 @@ class LocalProcesses(Executor):
             left, self._waiting = self._waiting, deque()
             broken = self._broken
         if broken is None:
-            _cancel_all(left)
+            cancel_all(left)
         else:
-            _fail_all(left, broken)
-
-
-def _pickled(fn: Callable[..., Any], args: Any, kwargs: Any) -> bytes:
-    return pickle.dumps((fn, args, kwargs), pickle.HIGHEST_PROTOCOL)
-
-
-def _settle(future: Future[Any], message: bytes) -> None:
-    """Put what the worker sent into the future."""
-    try:
-        ok, content = pickle.loads(message)  # noqa: S301 - from our own worker
-    except Exception as error:  # noqa: BLE001 - a result's own __setstate__ may raise anything
-        future.set_exception(error)
-        return
-    if ok:
-        future.set_result(content)
-        return
-    failure, text = content
-    failure.__cause__ = RemoteTraceback(text)
-    future.set_exception(failure)
-
-
-def _cancel_all(tasks: deque[Task]) -> None:
-    while tasks:
-        future = tasks.popleft().future
-        future.cancel()
-        future.set_running_or_notify_cancel()
-
-
-def _fail_all(tasks: deque[Task], reason: str) -> None:
-    while tasks:
-        future = tasks.popleft().future
-        if future.set_running_or_notify_cancel():
-            future.set_exception(BrokenExecutor(reason))
+            fail_all(left, broken)

@@ -11,13 +11,19 @@ import subprocess
 import sys
 import sysconfig
 import time
-from concurrent.futures import Future
-from dataclasses import dataclass
 from multiprocessing import Pipe
 from multiprocessing.spawn import get_preparation_data
 from pathlib import Path
-from typing import Any
 
+from voltaloop.executors import warden
+from voltaloop.executors.family import (
+    descendants,
+    end_marked,
+    kill_each,
+    marked_environment,
+    new_mark,
+)
+from voltaloop.executors.tasks import Task
 from voltaloop.executors.threads import thread_environment
 from voltaloop.executors.worker import BOOTSTRAP
 
@@ -27,26 +33,21 @@ REAP_LIMIT_S = 5.0
 _ROOT = str(Path(__file__).resolve().parents[2])
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Task:
-    """A pickled (function, args, kwargs) and the future that waits for it."""
-
-    future: Future[Any]
-    payload: bytes
-
-
 class WorkerProcess:
     """One worker: its process, its pipe, and the task it runs.
 
     The thread limits are in the process's environment from its first instruction, so they hold
     even when the user's script imports numpy at its top. It leads a process group of its own:
-    a terminal's Ctrl-C does not reach it, and programs that it started are killed with it.
+    a terminal's Ctrl-C does not reach it. Programs that it started are killed with it.
     """
 
     def __init__(self, *, preparation: bytes, threads: int, start_limit_s: float) -> None:
+        self._mark = new_mark(warden.owner())
+        self._dismissed = False
         self.pipe, theirs = Pipe(duplex=True)
+        environment = {**thread_environment(threads), **marked_environment(self._mark)}
         try:
-            self._process = _start(theirs.fileno(), thread_environment(threads))
+            self._process = _start(theirs.fileno(), environment)
         except OSError:
             self.pipe.close()
             raise
@@ -80,6 +81,7 @@ class WorkerProcess:
 
     def dismiss(self) -> None:
         """Let an idle worker end by itself."""
+        self._dismissed = True
         self.pipe.close()
 
     def ended_within(self, seconds: float) -> bool:
@@ -92,9 +94,15 @@ class WorkerProcess:
     def kill(self, patience_s: float = 0.0) -> int:
         """The exit code, after the worker and what it started are killed."""
         self.ended_within(patience_s)
+        in_peace = self._dismissed and self._process.poll() == 0
+        # Before the worker is gone: its children then have another parent.
+        family = [] if in_peace else descendants(self.pid)
         with contextlib.suppress(ProcessLookupError, PermissionError):  # nobody is left to kill
             os.killpg(self.pid, signal.SIGKILL)
         self.pipe.close()
+        if not in_peace:
+            kill_each(family)
+            end_marked(self._mark)
         if not self.ended_within(REAP_LIMIT_S):
             logger.warning("Process %d does not end, not even by SIGKILL; left alone.", self.pid)
             return -signal.SIGKILL
@@ -116,7 +124,7 @@ def _start(fd: int, environment: dict[str, str]) -> subprocess.Popen[bytes]:
     )
 
 
-def preparation(name: str, preload: str | None) -> bytes:
+def preparation(name: str, preload: str | None, *, import_main: bool = True) -> bytes:
     """What a worker is told first.
 
     What multiprocessing's spawn tells a child (import path, folder, the user's script), and the
@@ -126,6 +134,8 @@ def preparation(name: str, preload: str | None) -> bytes:
     data = get_preparation_data(name)
     del data["authkey"]  # of multiprocessing's own sockets; refuses to be pickled
     script = data.get("init_main_from_path")
-    if script is not None and Path(script).parent == Path(sysconfig.get_path("scripts")):
-        del data["init_main_from_path"]
+    installed = script is not None and Path(script).parent == Path(sysconfig.get_path("scripts"))
+    if installed or not import_main:
+        data.pop("init_main_from_path", None)
+        data.pop("init_main_from_name", None)
     return pickle.dumps((data, preload))

@@ -51,6 +51,7 @@ class AseCalculator:
     """
 
     Settings: ClassVar[type[AseSettings]] = AseSettings
+    # What helps an engine that is only known by its import path, the campaign file has to say.
     LADDER: ClassVar[tuple[Rung, ...]] = ()
 
     settings: AseSettings
@@ -60,6 +61,12 @@ class AseCalculator:
         module has no such calculator."""
         _calculator_class(self.settings.calculator)
         check_dispersion(self.settings, extra="chgnet")
+
+    def executes(self) -> list[str]:
+        """The call that builds the calculator: any function of any installed module can be named,
+        and the parameters may hold commands it runs."""
+        given = ", ".join(f"{name}={value!r}" for name, value in self.settings.parameters.items())
+        return [f"{self.settings.calculator}({given})"]
 
     def label(self, frame: Frame) -> Label:
         calculator = _calculator(self.settings.calculator, canonical_json(self.settings.parameters))

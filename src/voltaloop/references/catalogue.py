@@ -23,6 +23,7 @@ REFERENCES: Registry[Engine] = Registry(
     builtin={
         "ase": "voltaloop.references.ase_calculator:AseCalculator",
         "chgnet": "voltaloop.references.chgnet:CHGNet",
+        "faulty": "voltaloop.testing.faults:Faulty",
         "gpaw": "voltaloop.references.gpaw:Gpaw",
         "tblite": "voltaloop.references.tblite:Tblite",
     },

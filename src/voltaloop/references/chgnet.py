@@ -43,6 +43,7 @@ class CHGNet:
     """
 
     Settings: ClassVar[type[CHGNetSettings]] = CHGNetSettings
+    # A network has no iterations that might not converge: what it says once it says again.
     LADDER: ClassVar[tuple[Rung, ...]] = ()
 
     settings: CHGNetSettings
@@ -50,6 +51,10 @@ class CHGNet:
     def check_installed(self) -> None:
         check_packages(["torch", "chgnet"], extra="chgnet")
         check_dispersion(self.settings, extra="chgnet")
+
+    def executes(self) -> list[str]:
+        """Nothing: the settings name no code."""
+        return []
 
     def label(self, frame: Frame) -> Label:
         """Raises ValueError for a frame with an atom that has no neighbour within 6 Å."""

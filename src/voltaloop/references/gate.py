@@ -1,56 +1,40 @@
 """The gate: no poisoned label enters the training set."""
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from ase.neighborlist import neighbor_list
-from pydantic import BaseModel, ConfigDict, Field
 
-from voltaloop.core import FloatArray, Frame, Label, MissingDependencyError, ReferenceFailure
+from voltaloop.core import Frame, Label, MissingDependencyError, ReferenceFailure, StorageError
 from voltaloop.core.contracts import Reference
+from voltaloop.references.failures import failure_of
+from voltaloop.references.limits import Gate
+from voltaloop.references.moments import TOTAL_MOMENT, check_moments
 
-_TRANSITION_METALS = (*range(21, 31), *range(39, 49), *range(72, 81))
 
+@runtime_checkable
+class KeepsFiles(Protocol):
+    """An engine that writes files, which are kept when the gate refuses its label."""
 
-class Gate(BaseModel):
-    """What a label must keep to enter the training set."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    max_force_eV_per_A: float = Field(
-        default=30.0,
-        gt=0,
-        description="Largest force on one atom in eV/Å. Atoms in hot, strained oxides stay "
-        "below about 15; above the cap the structure is broken and would bend the fit.",
-    )
-    min_distance_A: float = Field(
-        default=1.0,
-        gt=0,
-        description="Shortest distance between two atoms in Å, periodic images counted. Checked "
-        "before the engine runs. Choose 0.6 for molecules with hydrogen.",
-    )
-    max_moment_muB: float = Field(
-        default=5.5,
-        gt=0,
-        description="Largest magnetic moment of one atom in μB. High-spin d5 (Mn2+, Fe3+) has 5.",
-    )
-    max_total_moment_per_metal_muB: float = Field(
-        default=5.0,
-        gt=0,
-        description="Largest sum of the moments in μB per transition metal atom (per atom where "
-        "there is none). LiNiO2 has 1, LiMnO2 4; no d shell has more than 5.",
-    )
+    def label_and_files(self, frame: Frame) -> tuple[Label, Mapping[str, str]]:
+        """The label, and what the engine wrote on the way: name to text."""
 
 
 def label_frame(reference: Reference, frame: Frame, gate: Gate) -> Label:
     """Label a frame, or raise :class:`ReferenceFailure` with the reason there is no good label.
 
-    Whatever the engine raises becomes the reason "engine_failed"; a failure it names itself passes
-    through. What the user must mend (a missing package) is no failure of a frame and passes too.
+    Whatever the engine raises becomes the reason "engine_failed" or "out_of_memory", a disk that
+    is full or gone StorageError; a failure the engine names itself passes through. What the user
+    must mend (a missing package) is no failure of a frame and passes too.
     """
     check_frame(frame, gate)
-    label = _engine_label(reference, frame)
-    check_label(frame, label, gate)
+    label, files = _engine_label(reference, frame)
+    try:
+        check_label(frame, label, gate)
+    except ReferenceFailure as failure:
+        failure.files.update(files)
+        raise
     return label
 
 
@@ -67,41 +51,59 @@ def check_frame(frame: Frame, gate: Gate) -> None:
 
 def check_label(frame: Frame, label: Label, gate: Gate) -> None:
     """Refuse a label: "not_converged", "not_finite", "force_too_large", "moments_insane", or the
-    reasons of :func:`check_frame`."""
+    reasons of :func:`check_frame`.
+
+    The failure carries the label for the person who looks into it, unless the label is not whole:
+    not finite, or of another frame.
+    """
     check_frame(frame, gate)
     if len(label.forces) != len(frame):
         raise ReferenceFailure(
             "engine_failed",
             f"expected forces on {len(frame)} atoms, got forces on {len(label.forces)}",
         )
-    if not label.converged:
-        raise ReferenceFailure("not_converged", "the engine reports an unconverged calculation")
     _check_finite(
         {
             "energy": label.energy,
             "forces": label.forces,
             "stress": label.stress,
             "magmoms": label.magmoms,
+            "total moment": _number_or_none(label.details.get(TOTAL_MOMENT)),
         }
     )
-    _check_forces(label, gate)
-    if label.magmoms is not None:
-        _check_moments(frame, label.magmoms, gate)
-
-
-def _engine_label(reference: Reference, frame: Frame) -> Label:
     try:
-        return reference.label(frame)
-    except (ReferenceFailure, MissingDependencyError):
+        _check_converged(label)
+        _check_forces(label, gate)
+        check_moments(frame, label, gate)
+    except ReferenceFailure as failure:
+        failure.label = label
         raise
-    except Exception as err:
-        raise ReferenceFailure("engine_failed", f"{type(err).__name__}: {err}") from err
+
+
+def _engine_label(reference: Reference, frame: Frame) -> tuple[Label, Mapping[str, str]]:
+    try:
+        if isinstance(reference, KeepsFiles):
+            return reference.label_and_files(frame)
+        return reference.label(frame), {}
+    except (ReferenceFailure, MissingDependencyError, StorageError):
+        raise
+    except (Exception, SystemExit) as err:
+        raise failure_of(err) from err
+
+
+def _check_converged(label: Label) -> None:
+    if not label.converged:
+        raise ReferenceFailure("not_converged", "the engine reports an unconverged calculation")
 
 
 def _check_finite(values: dict[str, Any]) -> None:
     for name, value in values.items():
         if value is not None and not np.all(np.isfinite(value)):
             raise ReferenceFailure("not_finite", f"{name} holds a value that is not finite")
+
+
+def _number_or_none(value: str | float | None) -> float | None:
+    return None if isinstance(value, str) else value
 
 
 def _check_distances(frame: Frame, gate: Gate) -> None:
@@ -124,22 +126,4 @@ def _check_forces(label: Label, gate: Gate) -> None:
             "force_too_large",
             f"{norms[atom]:.3g} eV/Å on atom {atom}, "
             f"allowed is up to {gate.max_force_eV_per_A:g} eV/Å (max_force_eV_per_A)",
-        )
-
-
-def _check_moments(frame: Frame, magmoms: FloatArray, gate: Gate) -> None:
-    atom = int(np.argmax(np.abs(magmoms)))
-    if abs(magmoms[atom]) > gate.max_moment_muB:
-        raise ReferenceFailure(
-            "moments_insane",
-            f"{magmoms[atom]:.3g} μB on atom {atom}, "
-            f"allowed is up to {gate.max_moment_muB:g} μB (max_moment_muB)",
-        )
-    metals = int(np.isin(frame.numbers, _TRANSITION_METALS).sum()) or len(frame)
-    per_metal = abs(float(magmoms.sum())) / metals
-    if per_metal > gate.max_total_moment_per_metal_muB:
-        raise ReferenceFailure(
-            "moments_insane",
-            f"total moment of {per_metal:.3g} μB per metal atom, allowed is up to "
-            f"{gate.max_total_moment_per_metal_muB:g} μB (max_total_moment_per_metal_muB)",
         )

@@ -1,12 +1,14 @@
 """The script that runs inside GPAW's interpreter: ``python gpaw_run.py job.json result.json``.
 
 It is copied into a scratch folder and imports nothing of voltaloop, so that the interpreter with
-GPAW needs only GPAW. The result holds ``status`` "ok" or "not_converged"; any other error ends the
-script with its traceback on standard error.
+GPAW needs only GPAW. The result holds ``status`` "ok", "not_converged" or "out_of_memory". A full
+or lost disk ends the script with ``STORAGE_EXIT_CODE``, any other error with its traceback on
+standard error.
 """
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
@@ -16,11 +18,22 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+STORAGE_EXIT_CODE = 74
+"""EX_IOERR of sysexits.h."""
+
+STORAGE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ESTALE)
+
 
 def main(job_file: str, result_file: str) -> None:
-    job = json.loads(Path(job_file).read_text())
     exit_with_parent()
-    Path(result_file).write_text(json.dumps(run(job)))
+    try:
+        job = json.loads(Path(job_file).read_text())
+        Path(result_file).write_text(json.dumps(run(job)))
+    except OSError as err:
+        if err.errno not in STORAGE_ERRORS:
+            raise
+        sys.stderr.write(f"{err}\n")
+        sys.exit(STORAGE_EXIT_CODE)
 
 
 def exit_with_parent() -> None:
@@ -38,11 +51,24 @@ def exit_with_parent() -> None:
 def run(job: dict[str, Any]) -> dict[str, Any]:
     gpaw = import_module("gpaw")
     atoms = build_atoms(job["frame"])
-    atoms.calc = build_calculator(job)
     try:
+        atoms.calc = converged_first(atoms, job) if job["start_width_eV"] else build(job)
         return {"status": "ok", **results(atoms, with_stress=job["stress"])}
     except gpaw.KohnShamConvergenceError as err:
-        return {"status": "not_converged", "message": str(err)}
+        message = str(err) or f"The density did not converge within {job['maxiter']} steps."
+        return {"status": "not_converged", "message": message}
+    except MemoryError as err:
+        return {"status": "out_of_memory", "message": f"MemoryError: {err}"}
+
+
+def converged_first(atoms: Any, job: dict[str, Any]) -> Any:
+    """A calculator of the width asked for, with the density and orbitals of the wider one."""
+    calculator = build({**job, "width_eV": job["start_width_eV"]})
+    atoms.calc = calculator
+    atoms.get_potential_energy()
+    calculator.params = build({**job, "txt": None}).params
+    calculator.create_new_calculation_from_old(atoms)
+    return calculator
 
 
 def build_atoms(frame: dict[str, Any]) -> Any:
@@ -55,7 +81,7 @@ def build_atoms(frame: dict[str, Any]) -> Any:
     )
 
 
-def build_calculator(job: dict[str, Any]) -> Any:
+def build(job: dict[str, Any]) -> Any:
     gpaw = import_module("gpaw")
     optional = {name: job[name] for name in ("setups", "mixer") if job[name]}
     return gpaw.GPAW(

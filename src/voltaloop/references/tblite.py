@@ -8,7 +8,8 @@ from typing import ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from voltaloop.core import Frame, Label, ReferenceFailure, Rung, require
+from voltaloop.core import Frame, Label, ReferenceFailure, Rung, StorageError, require
+from voltaloop.references.failures import end_of, failure_of
 from voltaloop.references.labelling import check_packages, label_from_calculator
 
 
@@ -32,6 +33,18 @@ class TbliteSettings(BaseModel):
     max_iterations: int = Field(
         default=500, ge=1, description="Self-consistency steps before the frame is given up."
     )
+    mixer_damping: float | None = Field(
+        default=None,
+        gt=0,
+        le=1,
+        description="Share of the new charges that is mixed in; less is steadier. Default: that "
+        "of tblite itself, 0.4.",
+    )
+    initial_guess: Literal["sad", "eeq"] = Field(
+        default="sad",
+        description="Charges to start from: sad, of neutral atoms; eeq, of balanced "
+        "electronegativities, nearer to the answer for salts.",
+    )
     charge: int = Field(default=0, description="Charge of the cell in elementary charges.")
     multiplicity: int | None = Field(
         default=None,
@@ -49,12 +62,27 @@ class Tblite:
     """
 
     Settings: ClassVar[type[TbliteSettings]] = TbliteSettings
-    LADDER: ClassVar[tuple[Rung, ...]] = ()
+    LADDER: ClassVar[tuple[Rung, ...]] = (
+        Rung(
+            name="charges mixed more gently, up to 2000 iterations",
+            reasons=("not_converged",),
+            options={"mixer_damping": 0.1, "max_iterations": 2000},
+        ),
+        Rung(
+            name="balanced charges to start from, mixed more gently, up to 2000 iterations",
+            reasons=("not_converged",),
+            options={"initial_guess": "eeq", "mixer_damping": 0.1, "max_iterations": 2000},
+        ),
+    )
 
     settings: TbliteSettings
 
     def check_installed(self) -> None:
         check_packages(["tblite"], extra="tblite")
+
+    def executes(self) -> list[str]:
+        """Nothing: the settings name no code."""
+        return []
 
     def label(self, frame: Frame) -> Label:
         tblite = require("tblite.ase", extra="tblite")
@@ -65,6 +93,8 @@ class Tblite:
             electronic_temperature=self.settings.electronic_temperature_K,
             accuracy=self.settings.accuracy,
             max_iterations=self.settings.max_iterations,
+            guess=self.settings.initial_guess,
+            **self._damping(),
             charge=self.settings.charge,
             multiplicity=self.settings.multiplicity,
             verbosity=0,
@@ -75,9 +105,17 @@ class Tblite:
             raise _failure(err, self.settings.max_iterations) from err
         return replace(label, details={"method": self.settings.method})
 
+    def _damping(self) -> dict[str, float]:
+        damping = self.settings.mixer_damping
+        return {} if damping is None else {"mixer_damping": damping}
 
-def _failure(err: Exception, max_iterations: int) -> ReferenceFailure:
+
+def _failure(err: Exception, max_iterations: int) -> ReferenceFailure | StorageError:
     text = f"{err} {err.__cause__ or err.__context__ or ''}".strip()
     if "not converge" in text.lower():
-        return ReferenceFailure("not_converged", f"after {max_iterations} iterations: {text}")
-    return ReferenceFailure("engine_failed", f"{type(err).__name__}: {text}")
+        return ReferenceFailure(
+            "not_converged",
+            f"after {max_iterations} iterations: {text}",
+            files={"tblite.txt": end_of(text)},
+        )
+    return failure_of(err)

@@ -2,19 +2,22 @@
 
 import ctypes
 import os
+import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Executor, wait
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn
 
+import psutil
 import pytest
 
 from voltaloop.executors import (
     THREAD_VARIABLES,
     RemoteError,
     TaskInterrupted,
+    TaskOutOfMemory,
     TaskTimeout,
     WorkerDied,
     failure_text,
@@ -27,10 +30,11 @@ class ExecutorContract:
     """Inherit, write ``make_executor``, and the suite runs::
 
         class TestMine(ExecutorContract):
-            def make_executor(self, *, task_timeout_s=None, grace_s=5.0) -> Executor:
+            def make_executor(self, *, task_timeout_s=None, memory_limit_GB=None, grace_s=5.0):
                 return Mine(workers=2, threads=self.threads, ...)
 
-    Capabilities are tested unless the class opts out by setting its flag to False.
+    Capabilities are tested unless the class opts out by setting its flag to False. Tests that do
+    not need an executor of their own share one, so a fault in one may show in those that follow.
     """
 
     separate_processes: ClassVar[bool] = True
@@ -39,6 +43,10 @@ class ExecutorContract:
     """A task whose process dies fails alone, with WorkerDied."""
     limits_time: ClassVar[bool] = True
     """A task over the limit is ended and fails with TaskTimeout."""
+    limits_memory: ClassVar[bool] = True
+    """A task that holds more memory than allowed is ended and fails with TaskOutOfMemory."""
+    same_machine: ClassVar[bool] = True
+    """Tasks run where the tests do: processes of theirs can be looked at."""
     pins_threads: ClassVar[bool] = True
     """Numerical libraries in a worker are held to ``threads`` threads."""
     bounds_shutdown: ClassVar[bool] = True
@@ -50,13 +58,18 @@ class ExecutorContract:
     """What a shutdown may take beyond its grace time."""
 
     def make_executor(
-        self, *, task_timeout_s: float | None = None, grace_s: float = 5.0
+        self,
+        *,
+        task_timeout_s: float | None = None,
+        memory_limit_GB: float | None = None,
+        grace_s: float = 5.0,
     ) -> Executor:
         raise NotImplementedError("return an executor of two workers with these limits")
 
-    @pytest.fixture
-    def executor(self) -> Iterator[Executor]:
-        with self.make_executor() as executor:
+    @pytest.fixture(scope="class")
+    @classmethod
+    def executor(cls) -> Iterator[Executor]:
+        with cls().make_executor() as executor:
             yield executor
 
     def test_a_task_returns_what_its_function_returns(self, executor: Executor) -> None:
@@ -145,6 +158,39 @@ class ExecutorContract:
                 assert isinstance(future.exception(_PATIENCE_S), TaskTimeout)
             assert after.result(_PATIENCE_S) == 1
 
+    def test_a_program_that_an_ended_task_started_is_ended_too(self, tmp_path: Path) -> None:
+        if not (self.limits_time and self.same_machine):
+            pytest.skip("limits_time = False or same_machine = False")
+        program = ["sh", "-c", f"echo $$ > '{tmp_path}/pid'; exec sleep 1000"]
+        with self.make_executor(task_timeout_s=2.0) as executor:
+            # In a session of its own, as MPI launchers start what they run.
+            hanging = executor.submit(subprocess.call, program, start_new_session=True)
+            assert isinstance(hanging.exception(_PATIENCE_S), TaskTimeout)
+        pid = int((tmp_path / "pid").read_text())
+        _until(lambda: _gone(pid), limit_s=20.0)
+
+    def test_a_task_over_its_memory_limit_is_ended_and_the_next_one_runs(self) -> None:
+        if not self.limits_memory:
+            pytest.skip("tasks may take all memory (limits_memory = False)")
+        with self.make_executor(memory_limit_GB=1.0) as executor:
+            error = executor.submit(_hold, 1_500_000_000).exception(_PATIENCE_S)
+            assert isinstance(error, TaskOutOfMemory)
+            assert "more than the 1 GB" in str(error)
+            assert executor.submit(abs, -1).result(_PATIENCE_S) == 1
+
+    def test_a_memory_error_of_the_task_itself_stays_one(self, executor: Executor) -> None:
+        assert isinstance(executor.submit(bytes, 10**18).exception(_PATIENCE_S), MemoryError)
+
+    def test_a_task_that_waits_can_be_cancelled(self, executor: Executor) -> None:
+        if not self.separate_processes:
+            pytest.skip("nothing ever waits (separate_processes = False)")
+        running = [executor.submit(_after, 1.0, n) for n in range(2)]
+        waiting = executor.submit(_after, 0.0, "not wanted")
+        assert waiting.cancel()
+        assert [future.result(_PATIENCE_S) for future in running] == [0, 1]
+        assert waiting.cancelled()
+        assert executor.submit(abs, -1).result(_PATIENCE_S) == 1
+
     def test_a_worker_sees_its_thread_limits(self, executor: Executor) -> None:
         if not self.pins_threads:
             pytest.skip("threads are the caller's (pins_threads = False)")
@@ -162,8 +208,7 @@ class ExecutorContract:
             pytest.skip("shutdown waits for every task (bounds_shutdown = False)")
         executor = self.make_executor(grace_s=0.5)
         futures = [executor.submit(time.sleep, 1000) for _ in range(4)]
-        while sum(future.running() for future in futures) < 2:
-            time.sleep(0.02)
+        _until(lambda: sum(future.running() for future in futures) == 2)
         started = time.monotonic()
         executor.shutdown()
         assert time.monotonic() - started < 0.5 + self.shutdown_limit_s
@@ -173,10 +218,9 @@ class ExecutorContract:
     def test_shutdown_can_cancel_what_waits(self) -> None:
         if not self.separate_processes:
             pytest.skip("nothing ever waits (separate_processes = False)")
-        executor = self.make_executor()
+        executor = self.make_executor(grace_s=_PATIENCE_S)
         running = [executor.submit(_after, 0.5, n) for n in range(2)]
-        while not all(future.running() for future in running):
-            time.sleep(0.02)
+        _until(lambda: all(future.running() for future in running))
         waiting = [executor.submit(_after, 0.5, n) for n in range(3)]
         executor.shutdown(cancel_futures=True)
         assert [future.result(0) for future in running] == [0, 1]
@@ -229,6 +273,27 @@ def _crash(how: str) -> NoReturn:
     if how == "segfault":
         ctypes.string_at(0)
     os._exit(3)
+
+
+def _hold(size: int) -> NoReturn:
+    data = b"x" * size
+    time.sleep(1000)
+    raise AssertionError(f"The task was not ended and holds {len(data)} bytes.")
+
+
+def _gone(pid: int) -> bool:
+    """Whether the process has ended, though its parent may not have read its exit code."""
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+def _until(holds: Callable[[], bool], limit_s: float = _PATIENCE_S) -> None:
+    end = time.monotonic() + limit_s
+    while not holds():
+        assert time.monotonic() < end, f"This did not happen within {limit_s:g} s."
+        time.sleep(0.02)
 
 
 def _meet(folder: Path, mine: str, other: str) -> bool:

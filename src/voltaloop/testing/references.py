@@ -3,14 +3,27 @@
 import pickle
 from collections.abc import Callable
 from dataclasses import replace
-from typing import ClassVar
+from typing import ClassVar, Protocol, cast
 
 import numpy as np
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from voltaloop.core import FloatArray, Frame, Label
+from voltaloop.core import FAILURE_REASONS, FloatArray, Frame, Label, ReferenceFailure, Rung
 from voltaloop.core.contracts import Reference
+from voltaloop.references import Gate, label_frame
+
+NO_ELEMENT = 118
+"""Oganesson, for which no engine has parameters."""
+
+
+class Configured(Reference, Protocol):
+    """A reference that keeps its settings, as every engine does, and says what they run."""
+
+    settings: BaseModel
+
+    def executes(self) -> list[str]:
+        """What of the settings is run as code or as a command."""
 
 
 class ReferenceContract:
@@ -50,6 +63,12 @@ class ReferenceContract:
     """In eV/Å3."""
     magmom_tolerance: ClassVar[float] = 1e-3
     """In μB."""
+    ladder_energy_tolerance: ClassVar[float] = 1e-4
+    """In eV per atom, between the label of the first try and those of the ladder."""
+    ladder_force_tolerance: ClassVar[float] = 1e-3
+    """The same for forces, in eV/Å."""
+    ladder_keeps_the_answer: ClassVar[bool] = True
+    """False for engines whose frame has several solutions, between which rungs choose."""
 
     def make_reference(self) -> Reference:
         raise NotImplementedError("return the reference under test")
@@ -80,6 +99,57 @@ class ReferenceContract:
 
     def test_it_survives_a_process_border(self, reference: Reference) -> None:
         assert pickle.loads(pickle.dumps(reference)) == reference  # noqa: S301 - our own bytes
+
+    def test_it_says_in_plain_words_what_its_settings_run(self, reference: Reference) -> None:
+        told = _configured(reference).executes()
+        assert isinstance(told, list)
+        assert all(isinstance(line, str) and line.strip() for line in told)
+
+    def test_the_ladder_has_settings_the_engine_takes(self, reference: Reference) -> None:
+        for rung in reference.LADDER:
+            climbed = _climbed(reference, rung)
+            assert climbed != reference or not rung.options
+
+    def test_the_ladder_says_in_words_what_helps_against_which_failure(
+        self, reference: Reference
+    ) -> None:
+        names = [rung.name for rung in reference.LADDER]
+        assert len(set(names)) == len(names)
+        for rung in reference.LADDER:
+            assert len(rung.name.split()) > 1
+            assert rung.reasons
+            assert set(rung.reasons) <= set(FAILURE_REASONS)
+
+    def test_every_rung_of_the_ladder_gives_the_same_label(
+        self, reference: Reference, frame: Frame
+    ) -> None:
+        if not self.ladder_keeps_the_answer:
+            pytest.skip("rungs choose between solutions (ladder_keeps_the_answer = False)")
+        expected = reference.label(frame)
+        for rung in reference.LADDER:
+            got = _climbed(reference, rung).label(frame)
+            assert got.energy == pytest.approx(
+                expected.energy, abs=self.ladder_energy_tolerance * len(frame)
+            ), rung.name
+            np.testing.assert_allclose(
+                got.forces,
+                expected.forces,
+                rtol=0,
+                atol=self.ladder_force_tolerance,
+                err_msg=rung.name,
+            )
+
+    def test_a_frame_it_cannot_do_is_a_failure_with_a_known_reason(
+        self, reference: Reference, frame: Frame
+    ) -> None:
+        unknown = replace(frame, numbers=np.full(len(frame), NO_ELEMENT))
+        with pytest.raises(ReferenceFailure) as caught:
+            label_frame(reference, unknown, Gate())
+        assert caught.value.reason in FAILURE_REASONS
+        assert caught.value.detail
+        assert all(isinstance(text, str) for text in caught.value.files.values())
+        copy = pickle.loads(pickle.dumps(caught.value))  # noqa: S301 - our own bytes
+        assert (copy.args, copy.files) == (caught.value.args, caught.value.files)
 
     def test_a_label_is_finite_and_has_the_shapes_of_the_contract(
         self, reference: Reference, frame: Frame
@@ -219,6 +289,17 @@ class ReferenceContract:
 
     def _total_energy_tolerance(self, label: Label) -> float:
         return self.energy_tolerance * len(label.forces)
+
+
+def _configured(reference: Reference) -> Configured:
+    return cast("Configured", reference)
+
+
+def _climbed(reference: Reference, rung: Rung) -> Reference:
+    """The engine with the options of a rung on top of its own."""
+    given = _configured(reference).settings.model_dump(exclude_unset=True)
+    engine = cast("Callable[[BaseModel], Reference]", type(reference))
+    return engine(reference.Settings.model_validate(rung.applied_to(given)))
 
 
 def _slope(reference: Reference, frame_at: Callable[[float], Frame], step: float) -> float:

@@ -14,9 +14,10 @@ from typing import Any, Protocol
 
 from voltaloop.core.events import Event, Task
 from voltaloop.core.hashing import canonical_json
-from voltaloop.thinker.ledger import MAX_ATTEMPTS, Ledger
+from voltaloop.thinker.ledger import Ledger
 
-EXTERNAL = frozenset({"opened", "session", "finished", "failed", "clock"})
+EXTERNAL = frozenset({"opened", "session", "finished", "failed", "clock", "asked", "restored"})
+"""Events from outside; "asked" by a person, "restored": a damaged artifact was made again."""
 
 Draft = tuple[str, Mapping[str, Any]]
 """What is to become an event: (kind, data)."""
@@ -25,13 +26,16 @@ Draft = tuple[str, Mapping[str, Any]]
 class Policy(Protocol):
     """What a campaign knows and wants. Methods must not look at the clock or at random numbers."""
 
-    def fold(self, event: Event, flight_task: Task | None) -> None:
-        """Take an event into the state; ``flight_task`` is the task that the event ended."""
+    def fold(self, event: Event, flight_task: Task | None, *, given_up: bool) -> None:
+        """Take an event into the state; ``flight_task`` is the task that the event ended.
 
-    def decide(self, ledger: Ledger, seq: int) -> Sequence[Draft | Task]:
-        """What to do now: events to record, tasks to run. ``seq`` seeds random choices.
+        ``given_up``: it failed for good, and is not tried again by itself.
+        """
 
-        Called again until it returns nothing.
+    def decide(self, ledger: Ledger) -> Sequence[Draft | Task]:
+        """What to do now: events to record, tasks to run. Called again until it returns nothing.
+
+        Random choices are seeded by the ledger's ``position``.
         """
 
     def over(self) -> bool:
@@ -53,14 +57,16 @@ class Mind:
         ended = event.data.get("id") if event.kind in {"finished", "failed"} else None
         flight = self.ledger.flights.get(str(ended)) if ended is not None else None
         self.ledger.fold(event)
-        self.policy.fold(event, None if flight is None else flight.task)
+        task = None if flight is None else flight.task
+        given_up = task is not None and task.id in self.ledger.given_up
+        self.policy.fold(event, task, given_up=given_up)
         self.seq = event.seq
 
     def react(self, draft: Draft, now: float) -> list[Event]:
         """Fold an external event and all decisions it leads to; returns them in order."""
         events = [self._take(draft, now)]
         events += [self._take(retry, now) for retry in self._retries(events[0])]
-        while decisions := self.policy.decide(self.ledger, self.seq + 1):
+        while decisions := self.policy.decide(self.ledger):
             for decision in decisions:
                 drafted = self._submission(decision) if isinstance(decision, Task) else decision
                 events.append(self._take(drafted, now))
@@ -74,13 +80,13 @@ class Mind:
         return event
 
     def _submission(self, task: Task) -> Draft:
-        if task.id in self.ledger.known:
+        if task.id in self.ledger.known and task.id not in self.ledger.given_up:
             raise ValueError(f"Task '{task.title}' was submitted before; its result is in the log")
         return "submitted", {"task": task.to_json(), "attempt": 1}
 
     def _retries(self, event: Event) -> list[Draft]:
-        """A failed task is run again until its attempts are used up."""
-        if event.kind != "failed" or event.data["attempt"] >= MAX_ATTEMPTS:
+        """A failed task is run again until it is given up."""
+        if event.kind != "failed" or event.data["id"] in self.ledger.given_up:
             return []
         return [("submitted", {"task": event.data["task"], "attempt": event.data["attempt"] + 1})]
 

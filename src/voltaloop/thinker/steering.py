@@ -47,36 +47,50 @@ class Outcome:
             "cpu_s": self.cpu_s,
         }
 
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Outcome:
+        return cls(**{name: data[name] for name in ("result", "started", "ended", "cpu_s")})
+
 
 class Steering:
     """Drives a mind: one thread, one writer of the log.
 
     submit: starts a task in its pool and returns a future of an :class:`Outcome`; marks: seconds
-    of active time → name of the clock event to record when they have passed; watch: called with
-    the new events after every round (progress bars).
+    of active time → name of the clock event to record when they have passed; inbox: external
+    events that a person asked for since the last call; environment: errors of a Doer that say
+    nothing of its task (a full disk): steering ends with the first one, and the task counts as
+    under way; watch: called with the new events after every round (progress bars).
+
+    Times come from a clock that cannot jump: the wall clock at the start plus what a monotonic one
+    has counted since, and never before the log's last event.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is one thing that the loop touches
         self,
         mind: Mind,
         log: Log,
         submit: Callable[[Task], Future[Outcome]],
         *,
         marks: Mapping[str, float],
+        inbox: Callable[[], Sequence[Draft]] = list,
+        environment: tuple[type[Exception], ...] = (),
         describe_failure: Callable[[BaseException], str] = repr,
         watch: Callable[[Sequence[Event]], None] | None = None,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] | None = None,
     ) -> None:
         self._mind = mind
         self._log = log
         self._submit = submit
         self._marks = marks
+        self._inbox = inbox
+        self._environment = environment
         self._describe_failure = describe_failure
         self._watch = watch
-        self._clock = clock
+        self._clock = clock or steady_clock(mind.ledger.last_time)
         self._running: dict[str, Future[Outcome]] = {}
         self._done: queue.SimpleQueue[tuple[Flight, Future[Outcome]]] = queue.SimpleQueue()
         self._stop = threading.Event()
+        self._trouble: Exception | None = None
 
     def stop(self) -> None:
         """Ask for a clean end; safe to call from a signal handler."""
@@ -86,18 +100,20 @@ class Steering:
         """Steer until the policy is over (True) or a stop was asked for (False).
 
         first: the external events that this session begins with. Tasks that were under way when
-        the last session ended are run again.
+        the last session ended are run again. Raises the error of a Doer that is one of
+        ``environment``, and what the log raises when it cannot be written.
         """
-        left_over = list(self._mind.ledger.flights.values())
-        self._round(first)
-        for flight in left_over:
+        for flight in self._mind.ledger.in_order():
             self._start(flight)
+        self._round(first)
         while not self._mind.policy.over():
             if self._stop.is_set():
                 return False
             drafts = self._wait()
             if drafts:
                 self._round(drafts)
+            if self._trouble is not None:
+                raise self._trouble
         return True
 
     def drain(self, seconds: float) -> None:
@@ -139,8 +155,8 @@ class Steering:
         future.add_done_callback(lambda done: self._done.put((flight, done)))
 
     def _wait(self) -> list[Draft]:
-        """Ended tasks (all there are, at least after one wait) and passed marks."""
-        return [*self._ended(WAIT_LIMIT_S), *self._passed_marks()]
+        """Ended tasks (all there are, at least after one wait), passed marks, what was asked."""
+        return [*self._ended(WAIT_LIMIT_S), *self._passed_marks(), *self._inbox()]
 
     def _ended(self, seconds: float) -> list[Draft]:
         drafts: list[Draft] = []
@@ -156,6 +172,9 @@ class Steering:
         try:
             outcome = _checked(future.result().to_json())
         except CancelledError:
+            return []
+        except self._environment as err:
+            self._trouble = err
             return []
         except Exception as err:  # noqa: BLE001 - any failure of a Doer is data, not an end
             failure = {
@@ -177,6 +196,13 @@ class Steering:
             for mark, seconds in self._marks.items()
             if mark not in ledger.marks and active >= seconds
         ]
+
+
+def steady_clock(not_before: float) -> Callable[[], float]:
+    """Seconds since 1970 that never jump: setting the machine's clock does not move it."""
+    start = max(time.time(), not_before)
+    began = time.monotonic()
+    return lambda: start + time.monotonic() - began
 
 
 def _checked(outcome: dict[str, Any]) -> dict[str, Any]:

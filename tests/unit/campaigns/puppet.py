@@ -15,7 +15,7 @@ from voltaloop.campaigns.policy import PotentialPolicy
 from voltaloop.campaigns.state import CampaignState
 from voltaloop.core import Event, Frame, Label, Task
 from voltaloop.store import EventLog
-from voltaloop.thinker import MAX_ATTEMPTS, Flight, Mind
+from voltaloop.thinker import Flight, Mind, attempts_allowed
 
 Json = dict[str, Any]
 
@@ -59,6 +59,7 @@ class Puppet:
         self.text = campaign_text(**sections)
         self.campaign: CampaignFile = parse_campaign(self.text, "puppet.yaml")
         self.folder = CampaignFolder(root)
+        root.mkdir(parents=True, exist_ok=True)
         self.store = self.folder.artifacts
         self.mind: Mind = new_mind(self.campaign, self.folder)
         self.events: list[Event] = []
@@ -91,14 +92,28 @@ class Puppet:
         }
         return self.react("finished", data)
 
-    def refuse(self, task: Task, reason: str = "force_too_large") -> list[Event]:
+    def refuse(self, task: Task, reason: str = "force_too_large", **more: Any) -> list[Event]:
         frame = self.store.put_json(self.frame_of(task).to_json())
-        detail = "99 eV/Å on atom 3"
-        return self.finish(task, {"frame": frame, "refused": {"reason": reason, "detail": detail}})
+        refused = {"reason": reason, "detail": "99 eV/Å on atom 3", **more}
+        return self.finish(task, {"frame": frame, "refused": refused})
+
+    def refuse_for_good(self, task: Task, reason: str = "force_too_large") -> list[Event]:
+        """On every rung of the ladder; the events of the last try."""
+        case = task.id
+        while True:
+            events = self.refuse(task, reason)
+            tries = [t for t in self.under_way() if self.case(t) == case]
+            if not tries:
+                return events
+            (task,) = tries
+
+    def case(self, task: Task) -> str | None:
+        """The first try of what this task tries once more."""
+        return self.state.purposes[task.id].get("case")
 
     def fail_for_good(self, task: Task, reason: str = "WorkerDied") -> None:
         """Every attempt fails."""
-        for attempt in range(1, MAX_ATTEMPTS + 1):
+        for attempt in range(1, attempts_allowed(reason) + 1):
             failure = {
                 "id": task.id,
                 "task": task.to_json(),
@@ -127,7 +142,7 @@ class Puppet:
 
     def write(self) -> CampaignFolder:
         """Lay the folder down as a run would have left it."""
-        with self.folder.held(self.text) as log:
+        with self.folder.held(self.campaign, self.text) as log:
             _append(log, self.events)
         return self.folder
 
@@ -197,6 +212,7 @@ class Puppet:
             "frame": self.store.put_json(frame.to_json()),
             "label": self.store.put_json(label.to_json()),
             "energy_per_atom": label.energy / len(frame),
+            "moment_per_metal": None,
             "force_max": float(np.abs(label.forces).max()),
         }
 

@@ -9,7 +9,9 @@ from puppet import Puppet, campaign_text
 
 from voltaloop.campaigns import parse_campaign
 from voltaloop.campaigns.answer import build_answer, estimate
+from voltaloop.campaigns.cases import Cases
 from voltaloop.campaigns.state import CampaignState, Labelled, Origin
+from voltaloop.core import Task
 
 UNITS = 4
 LITHIUM = -1.9
@@ -60,8 +62,31 @@ def own(x: float, *, shift: float = 0.0, converged: bool = True) -> dict[str, An
 def labelled(origin: Origin, number: int) -> Labelled:
     name = f"{number:064x}.json"
     return Labelled(
-        task=str(number), frame=name, label=name, origin=origin, x=1.0, temperature=None
+        task=label_task(number),
+        case=str(number),
+        frame=name,
+        label=name,
+        origin=origin,
+        x=1.0,
+        temperature=None,
+        energy_per_atom=-5.0,
+        moment_per_metal=None,
+        spin_alignment=None,
     )
+
+
+def label_task(number: int) -> Task:
+    inputs = {"frame": f"{number:064x}.json"}
+    return Task(function="label", version=1, pool="label", inputs=inputs, title="label")
+
+
+def one_in_quarantine() -> Cases:
+    cases = Cases()
+    refusal = {"refused": {"reason": "not_converged", "detail": ""}}
+    cases.refuse(label_task(7), {"role": "uncertain"}, refusal)
+    (case,) = cases.by_id.values()
+    case.status = "quarantined"
+    return cases
 
 
 def state(**changes: Any) -> CampaignState:
@@ -78,7 +103,7 @@ def state(**changes: Any) -> CampaignState:
             for i, origin in enumerate(("start", "start", "relaxed", "uncertain", "random"))
         ],
         audit=[labelled("audit", 9)],
-        refused=[{"task": "7", "role": "uncertain", "reason": "not_converged", "detail": ""}],
+        cases=one_in_quarantine(),
         trainings=[{"calibrations": CALIBRATIONS}],
         relaxed={
             (0, 0): relaxed(1.0),
@@ -198,7 +223,7 @@ def test_reference_relaxations_that_did_not_converge_are_not_shown() -> None:
 
 
 def test_a_content_whose_relaxations_all_failed_is_left_out() -> None:
-    refusal = {"refused": {"reason": "StructureError", "detail": "ran away"}}
+    refusal = {"refused": {"reason": "relaxation_failed", "detail": "ran away"}}
     answer = answer_of(state(relaxed=state().relaxed | {(0, 3): refusal}))
     assert answer["x"] == [1.0, 0.5]
     assert answer["average_voltage_V"] == pytest.approx(average(1.0, 0.5))
@@ -259,7 +284,7 @@ def test_an_estimate_says_what_it_does_not_know() -> None:
     without_lithium = estimate(state(lithium={"refused": {}}), 0)
     assert without_lithium["average_voltage_V"] is None
     assert without_lithium["volume_change_percent"] is not None
-    refusal = {"refused": {"reason": "StructureError", "detail": "ran away"}}
+    refusal = {"refused": {"reason": "relaxation_failed", "detail": "ran away"}}
     nothing = dict.fromkeys(state().relaxed, refusal)
     assert set(estimate(state(relaxed=nothing), 0).values()) == {None}
 

@@ -4,8 +4,10 @@ import pytest
 from puppet import campaign_text
 
 from voltaloop.campaigns import CampaignFile, parse_campaign, read_campaign_file
+from voltaloop.campaigns.file import ladder_of, pools_of
 from voltaloop.core import CampaignFileError
 from voltaloop.core.durations import parse_duration
+from voltaloop.references import REFERENCES
 
 MINIMAL = "name: lno\nmaterial: {structure: LiNiO2}\n"
 
@@ -142,8 +144,9 @@ def test_a_wrong_unit_or_type_is_refused_with_what_was_expected(
         "stop: {labels: -150}",
         "audit: {labels: 0}",
         "select: {batch: 0}",
-        "resources: {label: 0}",
         "resources: {threads: -1}",
+        "resources: {label: {workers: 0}}",
+        "resources: {label: {memory_GB: 0}}",
         "stop: {voltage_V: 0}",
         "stop: {volume_change_percent: -0.5}",
         "explore: {steps: 0}",
@@ -152,10 +155,10 @@ def test_a_wrong_unit_or_type_is_refused_with_what_was_expected(
     ],
 )
 def test_zero_and_negative_budgets_are_refused(extra: str) -> None:
-    section, _, rest = extra.partition(": {")
-    key = rest.partition(":")[0]
+    *sections, last = extra.split(": {")
+    key = ".".join([*sections, last.partition(":")[0]])
     message = refusal(MINIMAL + extra)
-    assert f"  - {section}.{key}: Input should be greater than" in message
+    assert f"  - {key}: Input should be greater than" in message
     assert message.count("\n") == 1
 
 
@@ -308,3 +311,107 @@ def test_a_read_file_gives_the_campaign_and_its_very_text(tmp_path: Path) -> Non
         {"name": "lno", "material": {"structure": "LiNiO2"}}
     )
     assert text == MINIMAL + "# a remark\n"
+
+
+# -- where tasks run, how they are tried again, where the log lies ------------------------------
+
+
+def test_a_pool_is_a_number_of_processes_or_an_executor_with_its_options() -> None:
+    text = MINIMAL + (
+        "resources: {explore: 3, label: {workers: 2, task_limit: 1h, memory_GB: 4}, threads: 2}"
+    )
+    pools = pools_of(parse_campaign(text, "f").resources)
+    assert {name: pool.capacity for name, pool in pools.items()} == {
+        "explore": 3,
+        "label": 2,
+        "train": 1,
+    }
+    assert [pools[name].settings.task_limit for name in pools] == [21600, 3600, 21600]
+    assert [pools[name].settings.memory_GB for name in pools] == [None, 4, None]
+    assert [pools[name].settings.threads for name in pools] == [2, 2, 2]
+
+
+@pytest.mark.parametrize(
+    ("extra", "text"),
+    [
+        ("resources: {label: 0}", "resources.label: expected 1 process or more, got 0"),
+        ("resources: {label: true}", "resources.label: expected no yes or no here, got true"),
+        ("resources: {label: many}", "resources.label: expected a number of processes, or"),
+        ("resources: {label: {executor: prasl}}", "resources.label.executor: Unknown executor"),
+        ("resources: {label: {executor: prasl}}", "Did you mean 'parsl'?"),
+        ("resources: {label: {wrokers: 2}}", "unknown key 'resources.label.wrokers'. Did you"),
+        ("resources: {label: {task_limit: 5}}", "a unit s, m, h or d such as 90s, 10m"),
+        ("select: {batch: yes}", "select.batch: expected no yes or no here, got true"),
+        ("seed: off", "seed: expected no yes or no here, got false"),
+    ],
+)
+def test_a_pool_or_number_that_makes_no_sense_is_refused(extra: str, text: str) -> None:
+    assert text in refusal(MINIMAL + extra)
+
+
+def ladder(rung: str) -> str:
+    return f"reference: {{engine: tblite, ladder: [{rung}]}}"
+
+
+def test_without_a_ladder_in_the_file_the_engine_s_own_is_climbed() -> None:
+    campaign = parse_campaign(MINIMAL + "reference: {engine: gpaw}", "f")
+    assert ladder_of(campaign) == REFERENCES.load("gpaw").LADDER
+    assert ladder_of(parse_campaign(MINIMAL + "reference: {engine: gpaw, ladder: []}", "f")) == ()
+
+
+def test_a_ladder_of_the_file_wins_over_the_engine_s_own() -> None:
+    rung = "{name: patient, reasons: [not_converged], options: {max_iterations: 2000}}"
+    (only,) = ladder_of(parse_campaign(MINIMAL + ladder(rung), "f"))
+    assert (only.name, only.reasons) == ("patient", ("not_converged",))
+    assert only.applied_to({"accuracy": 1.0}) == {"accuracy": 1.0, "max_iterations": 2000}
+
+
+@pytest.mark.parametrize(
+    ("rung", "text"),
+    [
+        ("{name: a, reasons: [tired], options: {}}", "reference.ladder.0.reasons.0"),
+        ("{name: a, reasons: [], options: {}}", "reference.ladder.0.reasons"),
+        ("{name: a, reasons: [crashed]}", "reference.ladder.0.options is missing"),
+        (
+            "{name: a, reasons: [crashed], options: {max_iteration: 9}}",
+            "unknown key 'reference.ladder.0.options.max_iteration'. Did you mean",
+        ),
+        (
+            "{name: a, reasons: [crashed], options: {max_iterations: 0}}",
+            "reference.ladder.0.options.max_iterations",
+        ),
+    ],
+)
+def test_a_rung_that_the_engine_does_not_take_is_refused(rung: str, text: str) -> None:
+    assert text in refusal(MINIMAL + ladder(rung))
+
+
+@pytest.mark.parametrize(
+    "url", ["postgresql://ada@db.example.org/campaigns", "postgresql:///campaigns", "$STORE_URL"]
+)
+def test_the_log_may_lie_in_a_database(url: str) -> None:
+    text = MINIMAL + f"store: {{url: {url}, schema: lno_1}}"
+    store = parse_campaign(text, "f").store
+    assert (store.url, store.db_schema) == (url, "lno_1")
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["postgresql://ada:secret@db/campaigns", "postgresql://ada@db/campaigns?password=secret"],
+)
+def test_a_password_in_the_file_is_refused_and_not_repeated(url: str) -> None:
+    message = refusal(MINIMAL + f"store: {{url: '{url}'}}")
+    assert "a password must not stand in the campaign file" in message
+    assert "secret" not in message
+
+
+@pytest.mark.parametrize(
+    "url", ["mysql://db/campaigns", "postgresql://db", "$NOT-A-NAME", "$", "events.sqlite"]
+)
+def test_what_is_no_address_of_a_database_is_refused(url: str) -> None:
+    assert "store.url: expected" in refusal(MINIMAL + f"store: {{url: '{url}'}}")
+
+
+@pytest.mark.parametrize("schema", ["Lno", "1a", "a-b", "a; drop schema public", "x" * 64])
+def test_a_schema_that_would_have_to_be_quoted_is_refused(schema: str) -> None:
+    assert "store.schema" in refusal(MINIMAL + f"store: {{schema: '{schema}'}}")

@@ -4,15 +4,16 @@ from pathlib import Path
 import pytest
 from puppet import SESSION, campaign_text
 
-from voltaloop.campaigns import CampaignFolder, campaign_history
+from voltaloop.campaigns import CampaignFolder, campaign_history, parse_campaign
 from voltaloop.campaigns.folder import write_json, write_text
 from voltaloop.core import CampaignFolderError
 
 TEXT = campaign_text()
+CAMPAIGN = parse_campaign(TEXT, "puppet.yaml")
 
 
 def started(folder: CampaignFolder, text: str = TEXT) -> CampaignFolder:
-    with folder.held(text) as log:
+    with folder.held(parse_campaign(text, "f"), text) as log:
         log.append([("session", SESSION)], 1000.0)
     return folder
 
@@ -25,7 +26,7 @@ def folder(tmp_path: Path) -> CampaignFolder:
 def test_a_new_folder_is_made_with_the_campaign_and_an_empty_log(folder: CampaignFolder) -> None:
     folder.refuse_other_campaign(TEXT)
     assert not folder.root.exists()
-    with folder.held(TEXT) as log:
+    with folder.held(CAMPAIGN, TEXT) as log:
         assert log.count() == 0
     assert folder.campaign_path.read_text() == TEXT
     assert folder.campaign()[1] == TEXT
@@ -38,7 +39,7 @@ def test_a_new_folder_is_made_with_the_campaign_and_an_empty_log(folder: Campaig
 
 def test_the_same_campaign_may_go_on(folder: CampaignFolder) -> None:
     started(folder).refuse_other_campaign(TEXT)
-    with folder.held(TEXT) as log:
+    with folder.held(CAMPAIGN, TEXT) as log:
         assert log.count() == 1
 
 
@@ -86,14 +87,14 @@ def test_a_file_in_place_of_the_folder_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_another_run_holds_is_refused(folder: CampaignFolder) -> None:
-    with folder.held(TEXT):
+    with folder.held(CAMPAIGN, TEXT):
         text = f"held by another voltaloop run: process {os.getpid()} on "
-        with pytest.raises(CampaignFolderError, match=text), folder.held(TEXT):
+        with pytest.raises(CampaignFolderError, match=text), folder.held(CAMPAIGN, TEXT):
             pytest.fail("two runs hold one folder")
 
 
 def test_a_folder_is_free_again_after_its_run_failed(folder: CampaignFolder) -> None:
-    with pytest.raises(ZeroDivisionError), folder.held(TEXT):
+    with pytest.raises(ZeroDivisionError), folder.held(CAMPAIGN, TEXT):
         raise ZeroDivisionError
     started(folder)
 
@@ -117,7 +118,7 @@ def test_a_damaged_log_is_refused(folder: CampaignFolder) -> None:
 
 
 def test_a_campaign_that_has_not_begun_can_be_looked_at(folder: CampaignFolder) -> None:
-    with folder.held(TEXT):
+    with folder.held(CAMPAIGN, TEXT):
         pass
     history = campaign_history(folder)
     assert (history.name, history.state, history.formula) == ("puppet", "paused", "LiNiO2")

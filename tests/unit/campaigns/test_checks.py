@@ -154,7 +154,8 @@ def test_a_folder_of_another_campaign_is_refused_before_anything_is_computed(
     tmp_path: Path,
 ) -> None:
     other = CampaignFolder(tmp_path / "runs" / "puppet")
-    with other.held(campaign_text(stop={"labels": 99})):
+    text = campaign_text(stop={"labels": 99})
+    with other.held(parse_campaign(text, "f"), text):
         pass
     assert isinstance(refused(tmp_path), CampaignFolderError)
 
@@ -162,7 +163,7 @@ def test_a_folder_of_another_campaign_is_refused_before_anything_is_computed(
 def test_a_folder_that_another_run_holds_is_refused(tmp_path: Path) -> None:
     text = campaign_text()
     folder = CampaignFolder(tmp_path / "runs" / "puppet")
-    with folder.held(text):
+    with folder.held(parse_campaign(text, "f"), text):
         error = refused(tmp_path)
     assert "is held by another voltaloop run" in str(error)
     assert CampaignLock.holder(folder.root) is None

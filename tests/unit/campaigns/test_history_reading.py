@@ -55,16 +55,20 @@ def test_a_campaign_that_was_stopped_is_shown_as_paused(puppet: Puppet) -> None:
 
 def test_the_end_of_a_session_is_not_told_as_running(puppet: Puppet) -> None:
     folder = puppet.write()
-    with folder.held(puppet.text):
+    with folder.held(puppet.campaign, puppet.text):
         assert campaign_history(folder).state == "paused"
 
 
-def test_a_failed_campaign_is_told_with_its_reason(puppet: Puppet) -> None:
+def test_a_paused_campaign_is_told_with_its_reason(puppet: Puppet) -> None:
     for task in puppet.under_way("label"):
         puppet.refuse(task, "engine_failed")
     history = campaign_history(puppet.write())
-    assert history.state == "failed"
+    assert history.state == "paused"
     assert "engine_failed: 99 eV/Å" in history.notes[0]
+    assert history.notes[1] == (
+        "6 calculations are in quarantine (engine_failed 6 times); `voltaloop quarantine` lists "
+        "them."
+    )
     assert "99 eV/Å" in render_report(history)
 
 

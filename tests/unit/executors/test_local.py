@@ -7,14 +7,22 @@ import sysconfig
 import textwrap
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import BrokenExecutor, Future
 from pathlib import Path
 
 import psutil
 import pytest
 
-from voltaloop.executors import LocalProcesses, TaskTimeout, WorkerDied, local, process
+from voltaloop.executors import (
+    LocalProcesses,
+    TaskOutOfMemory,
+    TaskTimeout,
+    WorkerDied,
+    local,
+    process,
+    seal,
+)
 
 PATIENCE_S = 60.0
 
@@ -73,6 +81,7 @@ def terminate_a_forked_child() -> int:
         ({"workers": 1.5}, "workers: expected a whole number of 1 or more, got 1.5"),
         ({"workers": 1, "threads": 0}, "threads: expected a whole number of 1 or more, got 0"),
         ({"workers": 1, "task_timeout_s": 0}, "task_timeout_s: expected more than 0 s, got 0"),
+        ({"workers": 1, "memory_limit_GB": 0}, "memory_limit_GB: expected more than 0 GB, got 0"),
         ({"workers": 1, "grace_s": -1}, "grace_s: expected 0 s or more, got -1"),
         ({"workers": 1, "grace_s": float("nan")}, "grace_s: expected 0 s or more, got nan"),
     ],
@@ -133,6 +142,83 @@ def test_a_time_limit_also_ends_the_programs_that_the_task_started(tmp_path: Pat
     assert isinstance(error, TaskTimeout)
     assert "time limit of 1 s of pool 'label'" in str(error)
     assert eventually(lambda: gone(int((tmp_path / "pid").read_text())))
+
+
+@pytest.mark.parametrize("new_session", [False, True])
+def test_a_killed_worker_takes_its_programs_along(
+    pool: LocalProcesses, tmp_path: Path, new_session: bool
+) -> None:
+    program = [
+        "sh",
+        "-c",
+        f"echo $$ > '{tmp_path}/new'; mv '{tmp_path}/new' '{tmp_path}/pid'; exec sleep 1000",
+    ]
+    future = pool.submit(subprocess.call, program, start_new_session=new_session)
+    assert eventually((tmp_path / "pid").exists)
+    pid = int((tmp_path / "pid").read_text())
+    worker = psutil.Process(pid).ppid()
+    assert worker in pool.pids
+    os.kill(worker, signal.SIGKILL)
+    assert isinstance(future.exception(PATIENCE_S), WorkerDied)
+    assert eventually(lambda: gone(pid))
+
+
+def test_memory_of_programs_counts_and_only_the_task_that_holds_it_is_ended() -> None:
+    hold = "data = b'x' * 400_000_000; import time; time.sleep(1000)"
+    with LocalProcesses(workers=2, memory_limit_GB=0.3, grace_s=PATIENCE_S, name="label") as pool:
+        small = pool.submit(pid_after, 2.0)
+        large = pool.submit(subprocess.call, [sys.executable, "-c", hold])
+        error = large.exception(PATIENCE_S)
+        assert isinstance(error, TaskOutOfMemory)
+        _, pid, limit, used = error.args
+        assert gone(pid)
+        assert limit == 0.3 < used < 1.0
+        assert small.result(PATIENCE_S) in pool.pids
+
+
+def test_idle_workers_are_not_weighed(monkeypatch: pytest.MonkeyPatch) -> None:
+    weighed: list[set[int]] = []
+
+    def weigh(pids: Iterable[int]) -> dict[int, int]:
+        weighed.append(set(pids))
+        return {}
+
+    monkeypatch.setattr(local, "resident_bytes", weigh)
+    with LocalProcesses(workers=2, memory_limit_GB=1.0) as pool:
+        pool.submit(abs, -1).result(PATIENCE_S)
+        time.sleep(0.6)
+        weighed.clear()
+        time.sleep(0.6)
+        assert weighed == []
+        pid = pool.submit(pid_after, 0.6).result(PATIENCE_S)
+    assert weighed
+    assert set.union(*weighed) == {pid}
+
+
+def test_a_pool_without_the_main_script_serves_a_script_without_a_main_guard(
+    tmp_path: Path,
+) -> None:
+    done = run_script(
+        tmp_path,
+        """
+        from voltaloop.executors import LocalProcesses
+        with LocalProcesses(workers=1, import_main=False) as pool:
+            print(pool.submit(abs, -1).result())
+        """,
+    )
+    assert (done.stdout, done.stderr) == ("1\n", "")
+
+
+def test_a_sealed_call_ends_as_bytes_for_whoever_sealed_it(pool: LocalProcesses) -> None:
+    ending = pool.submit_sealed(seal(divmod, 7, 2)).result(PATIENCE_S)
+    assert pickle.loads(ending) == (True, (3, 1))  # noqa: S301 - our own
+    assert isinstance(pool.submit_sealed(seal(os._exit, 1)).exception(PATIENCE_S), WorkerDied)
+
+
+def test_a_pool_says_whether_it_takes_tasks(pool: LocalProcesses) -> None:
+    assert pool.usable
+    pool.shutdown()
+    assert not pool.usable
 
 
 def test_a_crash_is_noticed_though_a_forked_child_keeps_the_pipe_open(

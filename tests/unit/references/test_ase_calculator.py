@@ -2,8 +2,8 @@ import pytest
 from ase.build import bulk
 from ase.calculators.lj import LennardJones
 
-from voltaloop.core import CampaignFileError, Frame, MissingDependencyError
-from voltaloop.references import build_reference
+from voltaloop.core import CampaignFileError, Frame, MissingDependencyError, ReferenceFailure
+from voltaloop.references import Gate, build_reference, label_frame
 
 
 @pytest.fixture
@@ -57,3 +57,22 @@ def test_a_missing_class_is_told_with_the_nearest_name():
     reference = build_reference("ase", {"calculator": "ase.calculators.emt:EMTT"})
     with pytest.raises(CampaignFileError, match=r"no calculator 'EMTT'. Did you mean 'EMT'"):
         reference.check_installed()
+
+
+class Unlicensed:
+    """A calculator whose program is not there."""
+
+    implemented_properties = ("energy", "forces")
+
+    def get_forces(self, _atoms):
+        raise RuntimeError("the licence server does not answer")
+
+
+def test_a_failure_keeps_the_traceback(argon, monkeypatch):
+    monkeypatch.setattr("ase.calculators.lj.LennardJones", lambda **_: Unlicensed())
+    reference = build_reference(
+        "ase", {"calculator": "ase.calculators.lj:LennardJones", "parameters": {"sigma": 9.9}}
+    )
+    with pytest.raises(ReferenceFailure, match="licence server does not answer") as caught:
+        label_frame(reference, argon, Gate())
+    assert "in get_forces" in caught.value.files["traceback.txt"]

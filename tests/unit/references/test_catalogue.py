@@ -1,6 +1,8 @@
+import sys
+
 import pytest
 
-from voltaloop.core import CampaignFileError, UnknownBackendError
+from voltaloop.core import FAILURE_REASONS, CampaignFileError, UnknownBackendError
 from voltaloop.references import REFERENCES, build_reference
 
 
@@ -37,3 +39,43 @@ def test_a_missing_setting_is_named():
 
 def test_dispersion_none_in_a_campaign_file_means_no_dispersion():
     assert build_reference("chgnet", {"dispersion": "none"}).settings.dispersion is None
+
+
+REQUIRED = {
+    "ase": {"calculator": "ase.calculators.emt:EMT"},
+    "faulty": {"wraps": {"engine": "chgnet"}, "folder": "/tmp/faults"},  # noqa: S108 - not used
+}
+"""Settings that an engine cannot do without."""
+
+
+@pytest.mark.parametrize("name", REFERENCES.names())
+def test_every_rung_of_a_ladder_is_valid_for_its_engine(name):
+    engine = REFERENCES.load(name)
+    base = REQUIRED.get(name, {})
+    for rung in engine.LADDER:
+        validated = engine.Settings.model_validate(rung.applied_to(base))
+        assert validated != engine.Settings.model_validate(base)
+        assert set(rung.reasons) <= set(FAILURE_REASONS)
+        assert len(rung.name.split()) > 2
+
+
+@pytest.mark.parametrize(
+    ("engine", "settings", "told"),
+    [
+        ("chgnet", {}, []),
+        ("tblite", {}, []),
+        ("gpaw", {"python": "/opt/gpaw/bin/python"}, ["/opt/gpaw/bin/python"]),
+        ("gpaw", {}, [sys.executable]),
+        ("ase", {"calculator": "ase.calculators.emt:EMT"}, ["ase.calculators.emt:EMT()"]),
+        (
+            "ase",
+            {
+                "calculator": "ase.calculators.vasp:Vasp",
+                "parameters": {"command": "mpirun vasp_std", "encut": 520},
+            },
+            ["ase.calculators.vasp:Vasp(command='mpirun vasp_std', encut=520)"],
+        ),
+    ],
+)
+def test_what_settings_run_is_told(engine, settings, told):
+    assert build_reference(engine, settings).executes() == told

@@ -1,6 +1,7 @@
 """The GPAW reference around a stand-in for the gpaw package, so that no DFT runs here."""
 
 import json
+import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -13,15 +14,21 @@ from ase.build import bulk
 from ase.calculators.emt import EMT
 from ase.spacegroup import crystal
 
-from voltaloop.core import CampaignFileError, Frame, MissingDependencyError, ReferenceFailure
-from voltaloop.references import build_reference
+from voltaloop.core import (
+    CampaignFileError,
+    Frame,
+    MissingDependencyError,
+    ReferenceFailure,
+    StorageError,
+)
+from voltaloop.references import Gate, build_reference, label_frame
 from voltaloop.references import gpaw as gpaw_module
-from voltaloop.references.gpaw import reduced
+from voltaloop.references.gpaw import Gpaw, reduced
 
 SCRIPT = Path(gpaw_module.__file__).with_name("gpaw_run.py")
 
 STAND_IN = """
-import json, os, sys, time
+import errno, json, os, shutil, sys, time
 from ase.calculators.emt import EMT
 
 __version__ = "stand-in"
@@ -38,12 +45,20 @@ def FermiDirac(width):
 class GPAW(EMT):
     def __init__(self, txt, **parameters):
         super().__init__()
-        self.log = open(txt, "w", buffering=1)
-        self.log.write("stand-in for GPAW\\n")
-        with open(os.environ["STAND_IN_RECORD"], "w") as record:
-            json.dump({**parameters, "threads": os.environ["OMP_NUM_THREADS"]}, record)
+        self.params = parameters
+        self.widths = []
+        if txt is not None:
+            self.log = open(txt, "w", buffering=1)
+            self.log.write("stand-in for GPAW\\n")
+
+    def create_new_calculation_from_old(self, atoms):
+        self.reset()
 
     def calculate(self, *args):
+        self.widths.append(self.params["occupations"]["width"])
+        with open(os.environ["STAND_IN_RECORD"], "w") as record:
+            threads = os.environ["OMP_NUM_THREADS"]
+            json.dump({**self.params, "threads": threads, "widths": self.widths}, record)
         exec(os.environ.get("STAND_IN_DOES", ""))
         super().calculate(*args)
         self.results["magmoms"] = self.atoms.get_initial_magnetic_moments()
@@ -147,6 +162,22 @@ def test_atoms_are_wrapped_by_lattice_vectors_only(copper):
     assert (fractional < 1).all()
 
 
+def test_a_wider_smearing_comes_before_the_one_asked_for(stand_in, copper):
+    label = gpaw(start_width_eV=0.3, width_eV=0.05).label(copper)
+    assert stand_in()["widths"] == [0.3, 0.05]
+    assert label.energy == gpaw().label(copper).energy
+
+
+@pytest.mark.parametrize("rung", Gpaw.LADDER, ids=lambda rung: rung.name)
+def test_no_rung_changes_the_level_of_theory(rung):
+    base = {"ecut_eV": 650, "kpts": [3, 3, 2], "xc": "RPBE", "width_eV": 0.07, "maxiter": 50}
+    kept = ("ecut_eV", "kpts", "xc", "width_eV", "setups")
+    plain = gpaw(**base)._job(layered_oxide())
+    climbed = gpaw(**rung.applied_to(base))._job(layered_oxide())
+    assert climbed != plain
+    assert {key: climbed[key] for key in kept} == {key: plain[key] for key in kept}
+
+
 def test_below_800_eV_the_label_has_no_stress(stand_in, copper):  # noqa: N802 - the unit
     assert gpaw(ecut_eV=700).label(copper).stress is None
     assert stand_in()["mode"] == {"ecut": 700.0}
@@ -194,7 +225,7 @@ def test_the_job_reaches_the_calculator(stand_in, copper):
         hubbard_u={"Ni": 6.2},
         maxiter=33,
         density_convergence=1e-5,
-        mixer={"method": "difference", "beta": 0.1},
+        mixer={"backend": "pulay", "beta": 0.1},
         threads=2,
     ).label(copper)
     assert stand_in() == {
@@ -206,8 +237,9 @@ def test_the_job_reaches_the_calculator(stand_in, copper):
         "maxiter": 33,
         "spinpol": False,
         "setups": {"Ni": ":d,6.2,0"},
-        "mixer": {"method": "difference", "beta": 0.1, "nmaxold": 5, "weight": 50.0},
+        "mixer": {"backend": "pulay", "beta": 0.1, "nmaxold": 10, "weight": 20.0},
         "threads": "2",
+        "widths": [0.2],
     }
 
 
@@ -219,6 +251,36 @@ def test_moments_start_from_the_element_where_the_frame_has_none():
 def test_moments_of_the_frame_win_over_those_of_the_element():
     frame = replace(layered_oxide("Ni"), magmoms=np.array([0.0, -0.8, 0.0, 0.0]))
     assert gpaw()._job(frame)["frame"]["magmoms"] == [0, -0.8, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("source", "metal", "moment"),
+    [
+        ("elements", "Ni", 1.0),
+        ("high_spin", "Ni", 3.0),
+        ("low_spin", "Ni", 1.0),
+        ("high_spin", "Co", 4.0),
+        ("high_spin", "Mn", 4.0),
+        ("low_spin", "Mn", 2.0),
+    ],
+)
+def test_moments_can_start_from_the_lithium_content_whatever_the_frame_brings(
+    source, metal, moment
+):
+    frame = replace(layered_oxide(metal), magmoms=np.array([0.0, -0.8, 0.0, 0.0]))
+    assert gpaw(moments_from=source)._job(frame)["frame"]["magmoms"] == [0, moment, 0, 0]
+
+
+def test_without_lithium_nickel_has_no_low_spin_moment_and_a_large_high_spin_one():
+    full = layered_oxide("Ni")
+    empty = Frame(numbers=full.numbers[1:], positions=full.positions[1:], cell=full.cell)
+    assert gpaw(moments_from="low_spin")._job(empty)["frame"]["magmoms"] is None
+    assert gpaw(moments_from="high_spin")._job(empty)["frame"]["magmoms"] == [4, 0, 0]
+
+
+def test_moments_of_no_oxide_start_from_the_element():
+    nickel = Frame.from_atoms(bulk("Ni"))
+    assert gpaw(moments_from="high_spin")._job(nickel)["frame"]["magmoms"] == [1]
 
 
 @pytest.mark.parametrize(
@@ -248,20 +310,107 @@ def test_no_convergence_is_named_with_the_last_lines_of_the_output(copper, monke
 
 
 @pytest.mark.usefixtures("stand_in")
-def test_a_crash_is_named_with_its_error_and_the_last_lines_of_the_output(copper, monkeypatch):
-    monkeypatch.setenv("STAND_IN_DOES", "raise MemoryError('too big')")
+def test_an_error_is_named_with_its_text_and_the_last_lines_of_the_output(copper, monkeypatch):
+    monkeypatch.setenv("STAND_IN_DOES", "raise ValueError('too odd')")
     with pytest.raises(
         ReferenceFailure,
-        match=r"(?s)^engine_failed: GPAW ended with code 1: .*MemoryError: too big.*stand-in for",
+        match=r"(?s)^engine_failed: GPAW ended with code 1: .*ValueError: too odd.*stand-in for",
     ):
         gpaw().label(copper)
 
 
 @pytest.mark.usefixtures("stand_in")
+def test_a_failure_keeps_the_input_the_output_and_the_errors(copper, monkeypatch):
+    monkeypatch.setenv("STAND_IN_DOES", "raise ValueError('too odd')")
+    with pytest.raises(ReferenceFailure) as caught:
+        gpaw().label(copper)
+    files = caught.value.files
+    assert sorted(files) == ["gpaw.txt", "job.json", "stderr.txt"]
+    assert json.loads(files["job.json"])["xc"] == "PBE"
+    assert files["gpaw.txt"] == "stand-in for GPAW\n"
+    assert "ValueError: too odd" in files["stderr.txt"]
+
+
+@pytest.mark.usefixtures("stand_in")
+def test_a_label_the_gate_refuses_keeps_gpaw_s_output(copper):
+    with pytest.raises(ReferenceFailure, match=r"^force_too_large") as caught:
+        label_frame(gpaw(), copper, Gate(max_force_eV_per_A=1e-6))
+    assert caught.value.files["gpaw.txt"] == "stand-in for GPAW\n"
+    assert caught.value.label is not None
+
+
+@pytest.mark.usefixtures("stand_in")
+def test_want_of_memory_is_named(copper, monkeypatch):
+    monkeypatch.setenv("STAND_IN_DOES", "raise MemoryError('too big')")
+    with pytest.raises(ReferenceFailure, match=r"^out_of_memory: MemoryError: too big"):
+        gpaw().label(copper)
+
+
+@pytest.mark.usefixtures("stand_in")
+@pytest.mark.parametrize(
+    ("counts", "reason"),
+    [((3, 4), "out_of_memory"), ((3, 3), "crashed"), ((None, None), "out_of_memory")],
+    ids=["the system killed for memory", "somebody killed it", "the system does not say"],
+)
+def test_a_killed_calculation_was_too_big_if_the_system_may_have_done_it(
+    copper, monkeypatch, counts, reason
+):
+    monkeypatch.setenv("STAND_IN_DOES", "os.kill(os.getpid(), 9)")
+    answers = iter(counts)
+    monkeypatch.setattr(gpaw_module, "_killed_for_memory", lambda: next(answers))
+    with pytest.raises(ReferenceFailure, match=rf"^{reason}: GPAW was .*SIGKILL"):
+        gpaw().label(copper)
+
+
+@pytest.mark.usefixtures("stand_in")
+def test_a_calculation_ended_by_a_signal_crashed(copper, monkeypatch):
+    monkeypatch.setenv("STAND_IN_DOES", f"os.kill(os.getpid(), {int(signal.SIGSEGV)})")
+    with pytest.raises(ReferenceFailure, match=r"^crashed: .*signal SIGSEGV"):
+        gpaw().label(copper)
+
+
+@pytest.mark.usefixtures("stand_in")
+def test_a_signal_told_by_a_shell_around_the_interpreter_is_one(copper, monkeypatch):
+    monkeypatch.setenv("STAND_IN_DOES", f"os._exit(128 + {int(signal.SIGABRT)})")
+    with pytest.raises(ReferenceFailure, match=r"^crashed: .*signal SIGABRT"):
+        gpaw().label(copper)
+
+
+@pytest.mark.skipif(not Path("/proc/vmstat").exists(), reason="Linux counts them there")
+def test_linux_counts_what_it_killed_for_want_of_memory():
+    assert gpaw_module._killed_for_memory() >= 0
+
+
+@pytest.mark.usefixtures("stand_in")
 def test_a_calculation_that_takes_too_long_is_killed(copper, monkeypatch):
     monkeypatch.setenv("STAND_IN_DOES", "time.sleep(60)")
-    with pytest.raises(ReferenceFailure, match=r"^engine_failed: .*within 1\.5 s \(timeout_s\)"):
+    with pytest.raises(
+        ReferenceFailure, match=r"^timed_out: .*within 1\.5 s \(timeout_s\)"
+    ) as caught:
         gpaw(timeout_s=1.5).label(copper)
+    assert "gpaw.txt" in caught.value.files
+
+
+@pytest.mark.usefixtures("stand_in")
+def test_a_full_disk_under_the_calculation_is_no_failure_of_the_frame(copper, monkeypatch):
+    monkeypatch.setenv("STAND_IN_DOES", "raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))")
+    with pytest.raises(StorageError, match=r"could not write to its scratch folder .*No space"):
+        gpaw().label(copper)
+
+
+@pytest.mark.usefixtures("stand_in")
+def test_a_scratch_folder_removed_under_the_calculation_is_no_failure_of_the_frame(
+    copper, monkeypatch
+):
+    monkeypatch.setenv("STAND_IN_DOES", "shutil.rmtree(os.getcwd())")
+    with pytest.raises(StorageError, match="was removed while a calculation used it"):
+        gpaw().label(copper)
+
+
+@pytest.mark.usefixtures("stand_in")
+def test_a_temporary_folder_that_is_gone_is_made_again(copper, monkeypatch, tmp_path):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "gone"))
+    assert np.isfinite(gpaw().label(copper).energy)
 
 
 @pytest.mark.usefixtures("stand_in")
@@ -307,6 +456,7 @@ def test_a_missing_interpreter_is_named():
         ({"kpts": [3, 3, 0]}, r"at least 1, got \[3, 3, 0\]"),
         ({"timeout_s": 0}, "timeout_s: Input should be greater than 0"),
         ({"mixer": {"betta": 0.1}}, "mixer.betta"),
+        ({"moments_from": "guess"}, "moments_from: .*'high_spin'"),
     ],
 )
 def test_a_wrong_setting_is_refused(settings, message):

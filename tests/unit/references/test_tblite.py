@@ -7,6 +7,7 @@ from ase.build import molecule
 
 from voltaloop.core import Frame, MissingDependencyError, ReferenceFailure
 from voltaloop.references import build_reference
+from voltaloop.references.tblite import Tblite
 
 
 @pytest.fixture
@@ -41,6 +42,24 @@ def test_a_triplet_lies_above_the_singlet(water):
 def test_too_few_iterations_are_named_not_converged(water):
     with pytest.raises(ReferenceFailure, match=r"^not_converged: after 1 iterations"):
         build_reference("tblite", {"max_iterations": 1}).label(water)
+
+
+def test_a_failure_keeps_what_tblite_said(water):
+    with pytest.raises(ReferenceFailure) as caught:
+        build_reference("tblite", {"max_iterations": 1}).label(water)
+    assert "not converge" in caught.value.files["tblite.txt"]
+
+
+@pytest.mark.parametrize("rung", Tblite.LADDER, ids=lambda rung: rung.name)
+def test_a_rung_labels_what_too_few_iterations_did_not(water, rung):
+    base = {"max_iterations": 5}
+    with pytest.raises(ReferenceFailure, match=r"^not_converged"):
+        build_reference("tblite", base).label(water)
+    assert "not_converged" in rung.reasons
+    label = build_reference("tblite", rung.applied_to(base)).label(water)
+    assert label.energy == pytest.approx(
+        build_reference("tblite", {}).label(water).energy, abs=1e-4
+    )
 
 
 def test_an_element_without_parameters_is_told_as_the_engine_tells_it(water):

@@ -1,4 +1,5 @@
 import errno
+import json
 import os
 import pickle
 import subprocess
@@ -8,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from voltaloop.core import ArtifactError
-from voltaloop.store import ArtifactStore, artifacts
+from voltaloop.core import ArtifactError, StorageError
+from voltaloop.store import ArtifactStore, artifacts, find_names
 
 KEY = "ab" * 32
 SHA256_OF_ABC = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
@@ -167,7 +168,9 @@ def test_a_full_disk_gives_a_clear_error_and_leaves_nothing(
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(
-        ArtifactError, match=r"Cannot write .* \(3 bytes\): No space left on device"
+        StorageError,
+        match=r"Cannot write .* \(3 bytes\): No space left on device\. Make room on that disk "
+        r".*, then run again: nothing is lost\.",
     ):
         store.put_bytes(b"abc", "txt")
     assert [file for file in store.root.rglob("*") if file.is_file()] == []
@@ -177,7 +180,7 @@ def test_a_full_disk_gives_a_clear_error_and_leaves_nothing(
 
 def test_a_folder_in_which_nobody_may_write_gives_a_clear_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(ArtifactError, match=r"Cannot write .*: (File exists|Not a directory)"):
+    with pytest.raises(StorageError, match=r"Cannot write .*: Not a directory\. Remove the file"):
         ArtifactStore(tmp_path / "file").put_bytes(b"abc", "txt")
 
 
@@ -239,3 +242,258 @@ def test_a_memo_key_that_is_no_hash_is_refused(store: ArtifactStore, key: str) -
         store.memo_get(key)
     with pytest.raises(ArtifactError, match="Memo key: expected 64 hex digits, got"):
         store.memo_put(key, rows=np.zeros(1))
+
+
+@pytest.mark.parametrize(
+    ("number", "way_out"),
+    [
+        (errno.EDQUOT, "Make room on that disk"),
+        (errno.EROFS, "Mount it for writing"),
+        (errno.EACCES, "have the permission to write there"),
+        (errno.ENOENT, "Put the folder back"),
+        (errno.ESTALE, "mount its disk again"),
+        (errno.EIO, "Have the disk and its connection checked"),
+    ],
+)
+def test_every_trouble_of_a_disk_is_named_with_its_way_out(
+    store: ArtifactStore, monkeypatch: pytest.MonkeyPatch, number: int, way_out: str
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "replace", refuse)
+    pattern = rf"Cannot write .*: {os.strerror(number)}\. .*{way_out}.*, then run again"
+    for write in (
+        lambda: store.put_bytes(b"abc", "txt"),
+        lambda: store.memo_put(KEY, rows=np.zeros(1)),
+        lambda: store.results_put(KEY, {}),
+    ):
+        with pytest.raises(StorageError, match=pattern):
+            write()
+    assert [file for file in store.root.rglob("*") if file.is_file()] == []
+
+
+def test_a_campaign_folder_that_is_gone_is_not_made_anew(tmp_path: Path) -> None:
+    folder = tmp_path / "lno"
+    folder.mkdir()
+    store = ArtifactStore(folder / "artifacts")
+    store.put_bytes(b"abc", "txt")
+    folder.rename(tmp_path / "moved")
+    with pytest.raises(StorageError, match=r"No such file or directory\. Put the folder back"):
+        store.put_bytes(b"abcd", "txt")
+    assert not folder.exists()
+    (tmp_path / "moved").rename(folder)
+    store.put_bytes(b"abcd", "txt")
+
+
+def test_an_array_of_objects_that_someone_put_into_a_file_is_not_unpickled(
+    store: ArtifactStore, tmp_path: Path
+) -> None:
+    np.savez(tmp_path / "evil.npz", odd=np.array([{}], dtype=object))
+    name = store.put_bytes((tmp_path / "evil.npz").read_bytes(), "npz")
+    with pytest.raises(ValueError, match="Object arrays cannot be loaded when allow_pickle=False"):
+        store.get_arrays(name)
+
+
+def test_a_pickle_in_place_of_json_is_not_read(store: ArtifactStore) -> None:
+    name = store.put_bytes(pickle.dumps({"energy": 1.0}), "json")
+    with pytest.raises(ValueError, match=r"codec can't decode|Expecting value"):
+        store.get_json(name)
+
+
+def test_missing_and_damaged_artifacts_are_found_each_once_in_the_order_asked(
+    store: ArtifactStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, cut, other = (store.put_bytes(text, "txt") for text in (b"whole", b"cut", b"other"))
+    store.path(cut).write_bytes(b"cu")
+    missing = f"{SHA256_OF_ABC}.txt"
+    assert store.damaged([missing, whole, cut, missing, other]) == [missing, cut]
+    assert store.damaged([]) == []
+    store.put_bytes(b"cut", "txt")
+    assert store.damaged([whole, cut, other]) == []
+    monkeypatch.setattr(artifacts.hashlib, "file_digest", lambda *_: pytest.fail("hashed again"))
+    assert store.damaged(iter([whole, cut, other])) == []
+
+
+def test_a_damaged_file_is_kept_aside_under_a_number_and_can_be_written_anew(
+    store: ArtifactStore,
+) -> None:
+    name = store.put_bytes(b"abc", "txt")
+    for n, damage in enumerate([b"", b"ab", b"xyz"], start=1):
+        store.path(name).write_bytes(damage)
+        kept = store.set_aside(name)
+        assert kept == store.root / "damaged" / f"{name}.{n}"
+        assert kept.read_bytes() == damage
+        assert not store.has(name)
+        assert store.put_bytes(b"abc", "txt") == name
+    assert [file.read_bytes() for file in sorted((store.root / "damaged").iterdir())] == [
+        b"",
+        b"ab",
+        b"xyz",
+    ]
+
+
+def test_what_is_missing_or_whole_is_not_set_aside(store: ArtifactStore) -> None:
+    assert store.set_aside(f"{SHA256_OF_ABC}.txt") is None
+    name = store.put_bytes(b"abc", "txt")
+    assert store.set_aside(name) is None
+    assert store.get_bytes(name) == b"abc"
+    store.path(name).unlink()
+    assert store.set_aside(name) is None
+    assert not (store.root / "damaged").exists()
+
+
+def test_names_are_found_wherever_they_stand_in_an_object() -> None:
+    names = [f"{digit * 64}.json" for digit in "abcdef"]
+    data = {
+        "frame": names[0],
+        "runs": [{"result": {"frames": (names[1], names[2]), "n": 3}}, None, 1.5, True],
+        names[3]: names[3],
+        "text": f"see {names[4]}",
+        "path": f"ff/{names[5]}",
+        "upper": names[5].upper(),
+        "hash": "a" * 64,
+        "line": f"{names[5]}\n",
+    }
+    assert find_names(data) == set(names[:4])
+    assert find_names(names[0]) == {names[0]}
+    assert find_names(None) == set()
+
+
+@pytest.mark.parametrize("folder", ["ba", "memo", "results", "damaged"])
+def test_a_link_that_leads_out_of_the_store_is_not_followed(
+    store: ArtifactStore, tmp_path: Path, folder: str
+) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "theirs.tmp").write_bytes(b"theirs")
+    damaged = store.put_bytes(b"other", "txt")
+    store.path(damaged).write_bytes(b"damage")
+    (store.root / folder).symlink_to(outside)
+    write = {
+        "ba": lambda: store.put_bytes(b"abc", "txt"),
+        "memo": lambda: store.memo_put(KEY, rows=np.zeros(1)),
+        "results": lambda: store.results_put(KEY, {}),
+        "damaged": lambda: store.set_aside(damaged),
+    }[folder]
+    with pytest.raises(StorageError, match=r"Not a directory\. Remove the file or link"):
+        write()
+    store.remove_leftovers()
+    assert [file.read_bytes() for file in outside.iterdir()] == [b"theirs"]
+
+
+def test_a_file_that_is_a_link_is_replaced_or_moved_and_what_it_leads_to_stays(
+    store: ArtifactStore, tmp_path: Path
+) -> None:
+    theirs = tmp_path / "theirs"
+    theirs.write_bytes(b"theirs")
+    name = store.put_bytes(b"abc", "txt")
+    file = store.path(name)
+    file.unlink()
+    file.symlink_to(theirs)
+    kept = store.set_aside(name)
+    assert kept is not None
+    assert kept.is_symlink()
+    file.symlink_to(theirs)
+    store.put_bytes(b"abc", "txt")
+    assert not file.is_symlink()
+    result = store.root / "results" / KEY[:2] / f"{KEY}.json"
+    result.parent.mkdir(parents=True)
+    result.symlink_to(theirs)
+    assert store.results_get(KEY) is None
+    result.symlink_to(theirs)
+    store.results_drop(KEY)
+    assert not result.is_symlink()
+    assert theirs.read_bytes() == b"theirs"
+
+
+def test_the_root_may_be_a_link_to_another_disk(tmp_path: Path) -> None:
+    (tmp_path / "scratch").mkdir()
+    (tmp_path / "artifacts").symlink_to(tmp_path / "scratch")
+    store = ArtifactStore(tmp_path / "artifacts")
+    assert store.get_bytes(store.put_bytes(b"abc", "txt")) == b"abc"
+
+
+def test_the_result_of_a_task_is_kept_until_it_is_dropped(store: ArtifactStore) -> None:
+    result = {"result": {"energy": -1.25, "frames": [1, None]}, "started": 1700000000.123456}
+    assert store.results_get(KEY) is None
+    store.results_put(KEY, result)
+    assert store.results_get(KEY) == result
+    store.results_put(KEY, {"second": True})
+    assert store.results_get(KEY) == {"second": True}
+    file = store.root / "results" / KEY[:2] / f"{KEY}.json"
+    assert json.loads(file.read_text())["result"] == {"second": True}
+    for _ in range(2):
+        store.results_drop(KEY)
+        assert store.results_get(KEY) is None
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        store.results_put(KEY, {"energy": float("nan")})
+
+
+def test_a_truncated_or_altered_result_counts_as_absent_and_is_kept_aside(
+    store: ArtifactStore,
+) -> None:
+    store.results_put(KEY, {"energy": -1.25})
+    file = store.root / "results" / KEY[:2] / f"{KEY}.json"
+    whole = file.read_bytes()
+    damages = [
+        b"",
+        whole[:10],
+        whole[:-1],
+        whole + b" ",
+        whole.replace(b"1.25", b"1.26"),
+        b"{}",
+        b"\xff",
+    ]
+    for n, damage in enumerate(damages, start=1):
+        file.write_bytes(damage)
+        assert store.results_get(KEY) is None, damage
+        assert not file.exists()
+        assert (store.root / "damaged" / f"{KEY}.json.{n}").read_bytes() == damage
+    file.write_bytes(whole)
+    assert store.results_get(KEY) == {"energy": -1.25}
+
+
+@pytest.mark.parametrize("key", ["", "../x", KEY[:-1], KEY.upper(), f"{KEY}\n"])
+def test_a_task_id_that_is_no_hash_is_refused(store: ArtifactStore, key: str) -> None:
+    for method in (store.results_get, store.results_drop, lambda key: store.results_put(key, {})):
+        with pytest.raises(ArtifactError, match="Task id of a result: expected 64 hex digits"):
+            method(key)
+
+
+def test_results_of_all_but_the_named_tasks_are_forgotten(store: ArtifactStore) -> None:
+    keys = [digit * 64 for digit in "abc"]
+    for key in keys:
+        store.results_put(key, {"key": key})
+    store.results_keep({keys[1]})
+    assert [store.results_get(key) for key in keys] == [None, {"key": keys[1]}, None]
+
+
+def test_another_artifact_is_read_in_place_of_a_lost_one_until_that_is_written_again(
+    store: ArtifactStore,
+) -> None:
+    lost, newer, newest = (store.put_bytes(text, "txt") for text in (b"lost", b"newer", b"newest"))
+    store.path(lost).unlink()
+    store.stand_in(lost, newer)
+    assert store.verify(lost)
+    assert store.get_bytes(lost) == b"newer"
+    store.path(newer).unlink()
+    store.stand_in(newer, newest)
+    assert store.get_bytes(lost) == b"newest"
+    assert store.damaged([lost, newer, newest]) == []
+    with pytest.raises(ValueError, match="cannot stand in for itself"):
+        store.stand_in(newest, lost)
+    assert store.put_bytes(b"lost", "txt") == lost
+    assert store.get_bytes(lost) == b"lost"
+
+
+@pytest.mark.parametrize("name", ["../../etc/passwd", f"{SHA256_OF_ABC}.txt/../x"])
+def test_a_stand_in_cannot_leave_the_folder_either(store: ArtifactStore, name: str) -> None:
+    other = store.put_bytes(b"abc", "txt")
+    for pair in ((name, other), (other, name)):
+        with pytest.raises(ArtifactError, match="Artifact name: expected"):
+            store.stand_in(*pair)
+    with pytest.raises(ArtifactError, match="Artifact name: expected"):
+        store.set_aside(name)
+    with pytest.raises(ArtifactError, match="Artifact name: expected"):
+        store.damaged([name])

@@ -52,7 +52,7 @@ def test_a_decision_is_folded_before_the_next_one_is_made() -> None:
     assert policy.asked == CAPACITY["square"]
     events = mind.react(finished(square_task(3)), 1.0)
     assert [e.kind for e in events] == ["finished", "noted", "submitted"]
-    assert events[1].data == {"seq": events[1].seq, "known": 1}
+    assert events[1].data == {"position": 4, "known": 1}
     assert events[2].data["task"]["inputs"] == {"number": 5}
 
 
@@ -90,8 +90,8 @@ def test_the_policy_learns_which_task_an_event_ended() -> None:
     seen: list[Task | None] = []
 
     class Curious(ToyPolicy):
-        def fold(self, event: Event, flight_task: Task | None) -> None:
-            super().fold(event, flight_task)
+        def fold(self, event: Event, flight_task: Task | None, *, given_up: bool) -> None:
+            super().fold(event, flight_task, given_up=given_up)
             seen.append(flight_task)
 
     mind = Mind(Curious(), CAPACITY)
@@ -136,8 +136,8 @@ def test_a_replay_by_another_policy_names_the_first_event_that_differs() -> None
     noted = next(e for e in log if e.kind == "noted")
     (mismatch,) = replay(log, new_mind(bias=1))
     assert mismatch.seq == noted.seq
-    assert mismatch.logged == f'noted {{"known":1,"seq":{noted.seq}}}'
-    assert mismatch.replayed == f'noted {{"known":2,"seq":{noted.seq}}}'
+    assert mismatch.logged == f'noted {{"known":1,"position":{noted.data["position"]}}}'
+    assert mismatch.replayed == f'noted {{"known":2,"position":{noted.data["position"]}}}'
 
 
 def test_a_decision_with_doctored_data_is_found() -> None:

@@ -45,8 +45,10 @@ class ToyPolicy:
     total: int | None = None
     halted: bool = False
     sessions: int = 0
+    gave_up: int = 0
 
-    def fold(self, event: Event, flight_task: Task | None) -> None:
+    def fold(self, event: Event, flight_task: Task | None, *, given_up: bool) -> None:
+        self.gave_up += given_up
         match event.kind:
             case "opened":
                 self.numbers = list(event.data["numbers"])
@@ -65,11 +67,13 @@ class ToyPolicy:
             case _:
                 pass
 
-    def decide(self, ledger: Ledger, seq: int) -> Sequence[tuple[str, dict[str, Any]] | Task]:
+    def decide(self, ledger: Ledger) -> Sequence[tuple[str, dict[str, Any]] | Task]:
         if self.over():
             return []
         if self.noted < len(self.squares):
-            return [("noted", {"seq": seq, "known": len(self.squares) + self.bias})]
+            return [
+                ("noted", {"position": ledger.position, "known": len(self.squares) + self.bias})
+            ]
         if self.asked < len(self.numbers) and ledger.free("square"):
             return [square_task(self.numbers[self.asked])]
         if "deadline" in ledger.marks and not ledger.flights:

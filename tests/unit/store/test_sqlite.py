@@ -1,12 +1,15 @@
+import errno
 import os
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from voltaloop.core import CampaignFolderError
-from voltaloop.store import SCHEMA_VERSION, EventLog, events
+from voltaloop.core import CampaignFolderError, StorageError
+from voltaloop.store import SCHEMA_VERSION, EventLog, events, sqlite
 
 
 @pytest.fixture
@@ -26,7 +29,7 @@ def execute(path: Path, statement: str) -> list[tuple[object, ...]]:
 
 def test_every_commit_is_forced_to_disk_through_a_write_ahead_log(path: Path) -> None:
     write_one(path)
-    with EventLog.open(path) as log, log._engine.connect() as connection:
+    with EventLog.open(path) as log, log._database._engine.connect() as connection:
         assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
         assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2  # FULL
 
@@ -124,27 +127,137 @@ def test_damage_found_while_reading_is_reported(path: Path) -> None:
 def test_a_full_disk_refuses_the_whole_append_and_keeps_what_was_there(path: Path) -> None:
     write_one(path)
     with EventLog.open(path) as log:
-        with log._engine.connect() as connection:
+        with log._database._engine.connect() as connection:
             pages = connection.exec_driver_sql("PRAGMA page_count").scalar()
             connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
-        with pytest.raises(CampaignFolderError, match=r"database or disk is full.*already written"):
+        pattern = (
+            r"Cannot write .*events.sqlite \(50\d+ bytes\): database or disk is full "
+            r"\(SQLITE_FULL\)\. Make room .*, then run again: nothing is lost\."
+        )
+        with pytest.raises(StorageError, match=pattern):
             log.append([("tick", {"text": "x" * 5000}) for _ in range(10)], now=0.0)
         assert [event.kind for event in log.read()] == ["started"]
 
 
-@pytest.mark.parametrize(
-    "url", ["postgresql://user:secret@host/base", "sqlite://", "sqlite:///:memory:", "mysql:///x"]
-)
-def test_a_database_that_is_not_supported_is_refused_without_its_password(url: str) -> None:
-    with pytest.raises(CampaignFolderError, match="expected a path or sqlite:///PATH") as caught:
-        EventLog.open(url)
-    assert "secret" not in str(caught.value)
+def test_a_log_that_was_deleted_or_replaced_while_in_use_takes_nothing_more(path: Path) -> None:
+    with EventLog.open(path) as log:
+        log.append([("one", {})], now=0.0)
+        path.rename(path.with_suffix(".kept"))
+        with pytest.raises(StorageError, match=r"removed or replaced while .*Put the folder back"):
+            log.append([("two", {})], now=0.0)
+        path.touch()
+        with pytest.raises(StorageError, match="removed or replaced while it was in use"):
+            log.append([("two", {})], now=0.0)
+        path.with_suffix(".kept").rename(path)
+        assert log.append([("two", {})], now=0.0)[0].seq == 2
 
 
-def test_a_url_that_cannot_be_read_is_refused_without_repeating_it() -> None:
-    with pytest.raises(CampaignFolderError, match="URL cannot be read") as caught:
-        EventLog.open("://user:secret@host")
-    assert "secret" not in str(caught.value)
+def test_a_new_log_is_whole_when_it_is_first_seen(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish, seen = sqlite._publish, []
+
+    def look_before_and_after(unfinished: Path, path: Path) -> None:
+        assert [file.name for file in path.parent.iterdir()] == [unfinished.name]
+        publish(unfinished, path)
+        with EventLog.open(path, read_only=True) as reader:
+            seen.append(reader.count())
+
+    monkeypatch.setattr(sqlite, "_publish", look_before_and_after)
+    EventLog.open(path).close()
+    assert seen == [0]
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+
+
+def test_whoever_looks_while_logs_are_created_sees_none_or_a_whole_one(tmp_path: Path) -> None:
+    looker = subprocess.Popen(
+        [sys.executable, "-c", LOOKER, tmp_path],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with looker:
+        assert looker.stdout is not None
+        assert looker.stdout.readline() == "looking\n"
+        for n in range(30):
+            EventLog.open(tmp_path / f"{n}.sqlite").close()
+        out, err = looker.communicate(timeout=60)
+    assert (out, err) == ("saw 30\n", "")
+
+
+LOOKER = """
+import sys
+from pathlib import Path
+from voltaloop.core import CampaignFolderError
+from voltaloop.store import EventLog
+print("looking", flush=True)
+for n in range(30):
+    path = Path(sys.argv[1]) / f"{n}.sqlite"
+    while True:
+        try:
+            with EventLog.open(path, read_only=True) as log:
+                assert log.count() == 0
+            break
+        except CampaignFolderError as error:
+            if "There is no event log" not in str(error):
+                raise
+print("saw", n + 1)
+"""
+
+
+@pytest.mark.parametrize("instant", ["sync", "_publish", "sync_folder"])
+def test_a_creator_that_is_killed_disturbs_neither_readers_nor_the_next_creator(
+    path: Path, instant: str
+) -> None:
+    program = (
+        "import os, sys; from voltaloop.store import EventLog, sqlite\n"
+        f"sqlite.{instant} = lambda *_: os.kill(os.getpid(), 9)\n"
+        "EventLog.open(sys.argv[1])"
+    )
+    done = subprocess.run([sys.executable, "-c", program, path], check=False)
+    assert done.returncode == -9
+    left = [file.name for file in path.parent.iterdir()]
+    assert any(name.startswith(".events.sqlite.") for name in left)
+    if instant != "sync_folder":
+        with pytest.raises(CampaignFolderError, match="There is no event log"):
+            EventLog.open(path, read_only=True)
+    write_one(path)
+    with EventLog.open(path, read_only=True) as log:
+        assert log.count() == 1
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+
+
+def test_two_creators_at_once_leave_one_log(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    publish = sqlite._publish
+
+    def come_second(unfinished: Path, path: Path) -> None:
+        monkeypatch.undo()
+        kept = unfinished.rename(path.with_name("kept"))
+        write_one(path)
+        publish(kept.rename(unfinished), path)
+
+    monkeypatch.setattr(sqlite, "_publish", come_second)
+    with EventLog.open(path) as log:
+        assert [event.kind for event in log.read()] == ["started"]
+
+
+def test_where_hard_links_are_not_known_the_log_is_renamed_into_its_place(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "link", refuse)
+    write_one(path)
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+
+
+def test_an_empty_file_that_an_older_voltaloop_left_when_killed_becomes_a_log(path: Path) -> None:
+    path.touch()
+    write_one(path)
+    with EventLog.open(path, read_only=True) as log:
+        assert log.count() == 1
 
 
 def test_a_reader_does_not_hold_up_the_writer(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
