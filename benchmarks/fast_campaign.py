@@ -4,6 +4,7 @@ for quantum mechanics, everything else is what users run."""
 from __future__ import annotations
 
 import os
+import sysconfig
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,15 @@ from typing import Any
 import yaml
 
 SUPPORT = Path(__file__).parents[1] / "tests" / "support"
+PROGRAM = str(Path(sysconfig.get_path("scripts")) / "voltaloop")
 
 
-def campaign(name: str, **sections: Mapping[str, Any]) -> dict[str, Any]:
-    """The campaign file as data; ``sections`` are merged into it."""
+def campaign(name: str, **sections: Any) -> dict[str, Any]:
+    """The campaign file as data.
+
+    ``sections`` are merged into it; one that names its engine, or is no mapping, takes the place
+    of what is there.
+    """
     data: dict[str, Any] = {
         "name": name,
         "material": {
@@ -47,11 +53,12 @@ def campaign(name: str, **sections: Mapping[str, Any]) -> dict[str, Any]:
         },
     }
     for key, section in sections.items():
-        data[key] = {**data.get(key, {}), **section}
+        merged = isinstance(section, Mapping) and "engine" not in section
+        data[key] = {**data.get(key, {}), **section} if merged else section
     return data
 
 
-def write_campaign(folder: Path, name: str, **sections: Mapping[str, Any]) -> Path:
+def write_campaign(folder: Path, name: str, **sections: Any) -> Path:
     """The campaign's file."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.yaml"

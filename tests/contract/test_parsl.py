@@ -41,7 +41,9 @@ def our_processes() -> set[int]:
 
 def listening(process: psutil.Process) -> set[str]:
     connections = process.net_connections("inet")
-    return {c.laddr.ip for c in connections if c.status == psutil.CONN_LISTEN}
+    return {
+        c.laddr.ip.removeprefix("::ffff:") for c in connections if c.status == psutil.CONN_LISTEN
+    }
 
 
 class TestParsl(ExecutorContract):

@@ -1,6 +1,7 @@
 """Parsl with a real Slurm of one node, which scripts/slurm.sh starts and stops."""
 
 import os
+import re
 import shutil
 import subprocess
 import time
@@ -27,22 +28,24 @@ SEARCH = f"{os.environ['PATH']}:/usr/sbin:/sbin"
 
 
 @pytest.fixture(scope="module")
-def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def slurm() -> Iterator[None]:
     for program in ("slurmctld", "slurmd", "munged"):
         if shutil.which(program, path=SEARCH) is None:
             pytest.skip(f"{program} is not installed: apt-get install slurm-wlm munge")
     if os.geteuid() != 0:
         pytest.skip("only root can start a Slurm")
-    folder = tmp_path_factory.mktemp("slurm")
-    for parent in [folder, *folder.parents][:3]:
-        parent.chmod(0o755)  # munge refuses a socket that others cannot reach
-    subprocess.run([SCRIPT, "start", folder], check=True, timeout=60, stdout=subprocess.DEVNULL)
+    told = subprocess.run(
+        [SCRIPT, "start"], check=True, timeout=60, stdout=subprocess.PIPE, text=True
+    ).stdout
+    exports = dict(re.findall(r"^export (\w+)=(.*)$", told, flags=re.MULTILINE))
+    folder = exports["VOLTALOOP_SLURM_FOLDER"]
     with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("SLURM_CONF", str(folder / "slurm.conf"))
+        environment.setenv("SLURM_CONF", exports["SLURM_CONF"])
         try:
             yield
         finally:
             subprocess.run([SCRIPT, "stop", folder], check=True, timeout=90)
+    shutil.rmtree(folder)
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from voltaloop.core.hashing import digest_of
@@ -14,20 +14,22 @@ class Event:
     """Something that happened in a campaign.
 
     seq: 1, 2, 3 … without gaps; time: seconds since 1970, UTC; kind: what happened, at most 64
-    characters; data: JSON.
+    characters; data: JSON; text: the same as canonical JSON, where it was made already.
     """
 
     seq: int
     time: float
     kind: str
     data: Mapping[str, Any]
+    text: str | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
     """A calculation to run: a Doer by name, the pool it runs in, its inputs (JSON).
 
-    ``version`` is the Doer's: raise it when the same inputs give another result.
+    ``version`` is the Doer's: raise it when the same inputs give another result. ``id``: SHA-256 of
+    what is computed, so that the same calculation has the same id everywhere.
     """
 
     function: str
@@ -35,13 +37,11 @@ class Task:
     pool: str
     inputs: Mapping[str, Any]
     title: str
+    id: str = field(init=False, repr=False, compare=False)
 
-    @property
-    def id(self) -> str:
-        """SHA-256 of what is computed: the same calculation has the same id everywhere."""
-        return digest_of(
-            {"function": self.function, "version": self.version, "inputs": self.inputs}
-        )
+    def __post_init__(self) -> None:
+        what = {"function": self.function, "version": self.version, "inputs": self.inputs}
+        object.__setattr__(self, "id", digest_of(what))
 
     def to_json(self) -> dict[str, Any]:
         return {

@@ -53,11 +53,11 @@ class Engine:
         self._htex = _executor(settings, folder)
 
     def start(self) -> None:
-        """Raises RuntimeError when the interchange does not come up."""
+        """Raises EngineLost when the interchange does not come up."""
         try:
             self._htex.start()
         except Exception as error:
-            raise RuntimeError(f"Parsl's interchange did not start: {error}") from error
+            raise EngineLost(f"Parsl's interchange did not start ({error})") from error
 
     def command(self, block: str) -> str:
         """What a block runs on each of its nodes."""

@@ -60,7 +60,7 @@ class ParslExecutor(Executor):
         self._lock = threading.Lock()
         self._waiting: deque[Task] = deque()
         self._sent: dict[int, Task] = {}
-        self._numbers = count()
+        self._handed = 0
         self._slots = 0
         self._closing_at = math.inf
         self._broken: str | None = None
@@ -131,15 +131,19 @@ class ParslExecutor(Executor):
 
     def _tend(self) -> None:
         """One look at the blocks and the tasks that wait for them."""
-        engine, blocks = self._ready()
         try:
+            engine, blocks = self._ready()
+            handed = self._handed
             nodes = engine.nodes()
             blocks.look_after(nodes, self._tasks())
-            nodes = self._give_back(engine, blocks, nodes)
+            nodes = self._give_back(engine, blocks, nodes, handed)
         except EngineLost as error:
-            if engine.broken is None:
+            broken = None if self._engine is None else self._engine.broken
+            if broken is None:
                 self._lose_engine(str(error))
-                return
+            else:
+                self._break(broken)
+            return
         if (reason := engine.broken or blocks.broken) is not None:
             self._break(reason)
             return
@@ -156,7 +160,7 @@ class ParslExecutor(Executor):
 
     def _ready(self) -> tuple[Engine, Blocks]:
         if self._engine is None or self._blocks is None:
-            folder = _new_folder(self._folder)
+            folder = _new_folder(self._folder, self.name)
             engine = Engine(settings=self._settings, limits=self._limits, folder=folder)
             self._engine = engine  # so that it is closed even when it does not start
             engine.start()
@@ -184,12 +188,18 @@ class ParslExecutor(Executor):
         with self._lock:
             return len(self._waiting) + len(self._sent)
 
-    def _give_back(self, engine: Engine, blocks: Blocks, nodes: list[Node]) -> list[Node]:
-        """The nodes that are left when idle blocks are ended."""
+    def _give_back(
+        self, engine: Engine, blocks: Blocks, nodes: list[Node], handed: int
+    ) -> list[Node]:
+        """The nodes that are left when idle blocks are ended.
+
+        handed: how many tasks had been sent when the nodes were asked for.
+        """
         with self._lock:  # no task is sent meanwhile
             on_the_way = len(self._sent) - sum(node.tasks for node in nodes)
+            settled = on_the_way <= 0 and handed == self._handed
             tasks = len(self._sent) + len(self._waiting)
-            idle = blocks.idle(nodes, tasks) if on_the_way <= 0 else []
+            idle = blocks.idle(nodes, tasks) if settled else []
             for node in idle:
                 engine.hold(node.id)
             left = [node for node in nodes if node not in idle]
@@ -205,7 +215,8 @@ class ParslExecutor(Executor):
         while self._waiting and len(self._sent) < self._slots:
             task = self._waiting.popleft()
             if task.future.set_running_or_notify_cancel():
-                number = next(self._numbers)
+                self._handed += 1
+                number = self._handed
                 self._sent[number] = task
                 sent.append((number, self._engine.send(task.payload)))
         return sent
@@ -298,10 +309,10 @@ def _sealed(fn: Callable[..., Any], args: Any, kwargs: Any) -> bytes:
     return seal(fn, *args, **kwargs)
 
 
-def _new_folder(parent: Path) -> Path:
-    """The next free ``run-N`` of the folder."""
+def _new_folder(parent: Path, name: str) -> Path:
+    """The next free ``name-N`` of the folder."""
     for number in count():
-        folder = parent / f"run-{number}"
+        folder = parent / f"{name}-{number}"
         with contextlib.suppress(FileExistsError):
             folder.mkdir(parents=True)
             return folder

@@ -10,6 +10,9 @@ from voltaloop.executors.catalogue import PoolWork, limits_of
 from voltaloop.executors.parsl_executor import ParslExecutor
 from voltaloop.executors.parsl_settings import ParslSettings
 
+_NOT_IN_COMMANDS = ("'{}", "apostrophes and braces")
+_NOT_IN_JOB_SCRIPTS = ("'{}\"$ ", "spaces, quotes, braces and $")
+
 _COMMANDS = {
     "local": (),
     "slurm": ("sbatch", "squeue", "scancel"),
@@ -60,13 +63,15 @@ class ParslPool:
     def start(self, work: PoolWork) -> ParslExecutor:
         """An executor; its first block is asked for when there is a task (or init_blocks says so).
 
-        Raises CampaignFolderError where schedulers could not be given the folder's path.
+        Raises CampaignFolderError for a folder whose path job scripts cannot hold.
         """
         folder = work.folder.resolve()
-        if self.settings.provider != "local" and any(c in str(folder) for c in " '\"{}$"):
+        local = self.settings.provider == "local"
+        characters, named = _NOT_IN_COMMANDS if local else _NOT_IN_JOB_SCRIPTS
+        if any(character in str(folder) for character in characters):
             raise CampaignFolderError(
-                f"Parsl cannot hand job scripts in {folder} to a scheduler: expected a path "
-                f"without spaces, quotes, braces and $. Use another folder."
+                f"Parsl cannot run its workers from {folder}: expected a path without {named}. "
+                f"Use another folder."
             )
         return ParslExecutor(
             settings=self.settings,

@@ -28,8 +28,8 @@ class Database(Protocol):
     def where(self) -> str:
         """How texts name it."""
 
-    def append(self, rows: Sequence[Row]) -> list[Row]:
-        """Write the rows in one transaction, durably; the rows with their numbers."""
+    def append(self, rows: Sequence[Row]) -> None:
+        """Write the rows, which follow the last one, in one transaction, durably."""
 
     def after(self, seq: int, limit: int) -> list[Row]:
         """The first rows with higher numbers, in order."""
@@ -50,6 +50,7 @@ class EventLog:
         """Use :meth:`open`."""
         self._database = database
         self._read_only = read_only
+        self._last: int | None = None
 
     def __repr__(self) -> str:
         return f"EventLog({self._database.where!r})"
@@ -86,14 +87,37 @@ class EventLog:
         StorageError: the disk or the server does not take it; CampaignFolderError: the log is
         damaged or another process has written to it.
         """
+        if not math.isfinite(now):
+            raise ValueError(f"Event time: expected finite seconds since 1970, got {now!r}.")
+        first = self._next_seq()
+        events = [
+            _new_event(seq, float(now), kind, data)
+            for seq, (kind, data) in enumerate(drafts, start=first)
+        ]
+        self.write(events)
+        return events
+
+    def write(self, events: Sequence[Event]) -> None:
+        """Write events that have their numbers, in one transaction; errors as :meth:`append`."""
         if self._read_only:
             raise CampaignFolderError(
                 f"The event log {self._database.where} was opened for reading only."
             )
-        if not math.isfinite(now):
-            raise ValueError(f"Event time: expected finite seconds since 1970, got {now!r}.")
-        rows = [{"time": float(now), "kind": k, "data": _to_json(k, d)} for k, d in drafts]
-        return [_event(row) for row in self._database.append(rows)] if rows else []
+        if not events:
+            return
+        first = self._next_seq()
+        if [event.seq for event in events] != list(range(first, first + len(events))):
+            raise CampaignFolderError(
+                f"The event log {self._database.where} goes on with event {first}, but event "
+                f"{events[0].seq} came. Another run has written to it; end that one first."
+            )
+        self._database.append([_row(event) for event in events])
+        self._last = events[-1].seq
+
+    def _next_seq(self) -> int:
+        if self._last is None:
+            self._last = self._database.last()
+        return self._last + 1
 
     def read(self, after: int = 0) -> Iterator[Event]:
         """Events with seq > ``after``, in order, up to the last one written when it gets there."""
@@ -121,6 +145,16 @@ class EventLog:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _new_event(seq: int, time: float, kind: str, data: Mapping[str, Any]) -> Event:
+    text = _to_json(kind, data)
+    return Event(seq=seq, time=time, kind=kind, data=json.loads(text), text=text)
+
+
+def _row(event: Event) -> Row:
+    text = _to_json(event.kind, event.data) if event.text is None else event.text
+    return {"seq": event.seq, "time": event.time, "kind": event.kind, "data": text}
 
 
 def _to_json(kind: str, data: Mapping[str, Any]) -> str:

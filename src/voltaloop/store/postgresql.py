@@ -42,7 +42,6 @@ from voltaloop.store.tables import (
     create_tables,
     insert_rows,
     last_seq,
-    numbered,
     rows_after,
     size_of,
     table_names,
@@ -152,19 +151,17 @@ class PostgresqlDatabase:
             raise
         return database
 
-    def append(self, rows: Sequence[Row]) -> list[Row]:
+    def append(self, rows: Sequence[Row]) -> None:
         with self._one_at_a_time:
             if not self._certain:
                 raise StorageError(
                     f"The event log {self.where} takes nothing more: it is not known whether the "
                     "last events were written. Run again: what was written is then read."
                 )
-            written = numbered(rows, self._last)
             with self._told(f"write {size_of(rows)} bytes to"):
-                self._persistently(partial(self._write, written))
+                self._persistently(partial(self._write, rows))
             self._certain = True
-            self._last = written[-1]["seq"]
-            return written
+            self._last = rows[-1]["seq"]
 
     def after(self, seq: int, limit: int) -> list[Row]:
         return self._reading(partial(rows_after, seq=seq, limit=limit))

@@ -74,11 +74,6 @@ def last_seq(connection: Connection) -> int:
     return int(connection.execute(_LAST).scalar() or 0)
 
 
-def numbered(rows: Sequence[Row], last: int) -> list[Row]:
-    """The rows with the numbers that follow ``last``."""
-    return [{"seq": seq, **row} for seq, row in enumerate(rows, start=last + 1)]
-
-
 def insert_rows(connection: Connection, rows: Sequence[Row]) -> None:
     connection.execute(_INSERT, list(rows))
 

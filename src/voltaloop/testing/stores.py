@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -150,8 +151,17 @@ class EventLogContract:
         else:
             with EventLog.open(target, campaign=campaign) as other:
                 other.append([("tick", {"n": 1})], now=0.0)
-        log.append([("tick", {"n": 2})], now=0.0)
-        assert [(event.seq, event.data["n"]) for event in log.read()] == [(1, 0), (2, 1), (3, 2)]
+            with pytest.raises(CampaignFolderError, match="another process has written to it"):
+                log.append([("tick", {"n": 2})], now=0.0)
+        assert [(event.seq, event.data["n"]) for event in log.read()] == [(1, 0), (2, 1)]
+
+    def test_events_that_do_not_follow_the_last_one_are_refused(self, log: EventLog) -> None:
+        (first,) = log.append([("tick", {"n": 0})], now=0.0)
+        for seq in (1, 3):
+            with pytest.raises(CampaignFolderError, match="goes on with event 2, but event"):
+                log.write([replace(first, seq=seq)])
+        log.write([replace(first, seq=2)])
+        assert log.count() == 2
 
     def test_what_was_appended_survives_a_kill_of_the_writer(
         self, target: Path | str, campaign: str

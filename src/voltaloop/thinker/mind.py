@@ -74,8 +74,8 @@ class Mind:
 
     def _take(self, draft: Draft, now: float) -> Event:
         kind, data = draft
-        normal = json.loads(canonical_json(dict(data)))
-        event = Event(seq=self.seq + 1, time=now, kind=kind, data=normal)
+        text = canonical_json(dict(data))
+        event = Event(seq=self.seq + 1, time=now, kind=kind, data=json.loads(text), text=text)
         self.fold(event)
         return event
 

@@ -24,10 +24,11 @@ WAIT_LIMIT_S = 0.5
 
 
 class Log(Protocol):
-    """Where events are kept: what :meth:`append` returned is on disk."""
+    """Where events are kept."""
 
-    def append(self, drafts: Sequence[Draft], now: float) -> list[Event]:
-        """Write all drafts in one transaction."""
+    def write(self, events: Sequence[Event]) -> None:
+        """Write all in one transaction: on disk when it returns. Raises when another process has
+        written since."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,18 +133,15 @@ class Steering:
     def _round(self, drafts: Sequence[Draft], *, act: bool = True) -> None:
         now = self._clock()
         events = [event for draft in drafts for event in self._mind.react(draft, now)]
-        self._write(events, now)
+        self._write(events)
         for event in events:
             if act and event.kind == "submitted":
-                task = Task.from_json(event.data["task"])
-                self._start(Flight(task=task, attempt=event.data["attempt"]))
+                self._start(self._mind.ledger.flights[event.data["task"]["id"]])
 
-    def _write(self, events: Sequence[Event], now: float) -> None:
-        written = self._log.append([(event.kind, event.data) for event in events], now)
-        if [event.seq for event in written] != [event.seq for event in events]:
-            raise RuntimeError("Another process has written to this event log")
+    def _write(self, events: Sequence[Event]) -> None:
+        self._log.write(events)
         if self._watch is not None:
-            self._watch(written)
+            self._watch(events)
 
     def _start(self, flight: Flight) -> None:
         try:

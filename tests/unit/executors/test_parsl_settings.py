@@ -127,7 +127,14 @@ def test_a_machine_without_the_scheduler_is_told_where_to_run(
         ParslPool(settings(provider="lsf", walltime="1h")).check_installed()
 
 
-def test_a_folder_that_no_job_script_could_name_is_refused(tmp_path: Path) -> None:
-    work = PoolWork(name="label", folder=tmp_path / "my campaign")
-    with pytest.raises(CampaignFolderError, match=r"without spaces.* Use another folder"):
-        ParslPool(settings(**SLURM)).start(work)
+@pytest.mark.parametrize(
+    ("provider", "name"), [(SLURM, "my campaign"), (SLURM, "$HOME"), ({}, "{x}"), ({}, "it's")]
+)
+def test_a_folder_that_no_command_could_name_is_refused(
+    provider: dict[str, Any], name: str, tmp_path: Path
+) -> None:
+    work = PoolWork(name="label", folder=tmp_path / name)
+    with pytest.raises(
+        CampaignFolderError, match=r"expected a path without .* and .*\. Use another"
+    ):
+        ParslPool(settings(**provider)).start(work)

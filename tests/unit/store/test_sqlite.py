@@ -127,9 +127,9 @@ def test_damage_found_while_reading_is_reported(path: Path) -> None:
 def test_a_full_disk_refuses_the_whole_append_and_keeps_what_was_there(path: Path) -> None:
     write_one(path)
     with EventLog.open(path) as log:
-        with log._database._engine.connect() as connection:
-            pages = connection.exec_driver_sql("PRAGMA page_count").scalar()
-            connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
+        writer = log._database._connected()
+        (pages,) = writer.execute("PRAGMA page_count").fetchone()
+        writer.execute(f"PRAGMA max_page_count = {pages}")
         pattern = (
             r"Cannot write .*events.sqlite \(50\d+ bytes\): database or disk is full "
             r"\(SQLITE_FULL\)\. Make room .*, then run again: nothing is lost\."

@@ -19,7 +19,7 @@ from toy_campaign import (
     square_task,
 )
 
-from voltaloop.core import Event, Task
+from voltaloop.core import CampaignFolderError, Event, Task
 from voltaloop.executors import InlineExecutor, LocalProcesses, failure_text
 from voltaloop.store import EventLog
 from voltaloop.thinker import MAX_ATTEMPTS, Mind, Outcome, Steering, replay, steering
@@ -357,7 +357,7 @@ def test_a_second_writer_of_the_log_is_noticed(log: EventLog) -> None:
         log.append([("noted", {"by": "another process"})], 0.0)
         return inline()(task)
 
-    with pytest.raises(RuntimeError, match="Another process has written to this event log"):
+    with pytest.raises(CampaignFolderError, match="Another run has written to it"):
         steer(new_mind(), log, intrude).run(FIRST)
 
 
