@@ -28,10 +28,10 @@ PAUSED = 3
 MOST_PAUSES = 40
 
 RATE = 0.5
-TASK_LIMIT_S = 3.0
-MEMORY_LIMIT_GB = 0.7
+TASK_LIMIT_S = 4.0
+MEMORY_LIMIT_GB = 0.4
 
-LABEL_POOL = {"workers": 2, "task_limit": f"{TASK_LIMIT_S:g}s", "memory_GB": MEMORY_LIMIT_GB}
+LABEL_POOL = {"workers": 4, "task_limit": f"{TASK_LIMIT_S:g}s", "memory_GB": MEMORY_LIMIT_GB}
 """What ends a label that hangs or takes all memory."""
 
 SIZE: dict[str, Any] = {

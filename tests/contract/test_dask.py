@@ -17,8 +17,9 @@ import psutil
 import pytest
 
 from voltaloop.core import MissingDependencyError
-from voltaloop.executors import TaskInterrupted, WorkerLost, dask_pool
+from voltaloop.executors import TaskInterrupted, WorkerLost
 from voltaloop.executors.catalogue import EXECUTORS, PoolWork
+from voltaloop.executors.dask import pool as dask_pool
 from voltaloop.executors.settings import DaskSettings
 from voltaloop.testing.executors import ExecutorContract
 

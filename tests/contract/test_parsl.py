@@ -12,11 +12,12 @@ import pytest
 
 pytest.importorskip("parsl")
 
-from voltaloop.executors import WorkerLost, parsl_blocks
+from voltaloop.executors import WorkerLost
 from voltaloop.executors.catalogue import PoolWork
-from voltaloop.executors.parsl_executor import ParslExecutor
-from voltaloop.executors.parsl_pool import ParslPool
-from voltaloop.executors.parsl_settings import ParslSettings
+from voltaloop.executors.parsl import blocks as parsl_blocks
+from voltaloop.executors.parsl.executor import ParslExecutor
+from voltaloop.executors.parsl.pool import ParslPool
+from voltaloop.executors.parsl.settings import ParslSettings
 from voltaloop.testing.executors import ExecutorContract
 
 PATIENCE_S = 60.0

@@ -15,9 +15,9 @@ pytest.importorskip("parsl")
 
 from voltaloop.executors import WorkerDied, WorkerLost
 from voltaloop.executors.catalogue import PoolWork
-from voltaloop.executors.parsl_executor import ParslExecutor
-from voltaloop.executors.parsl_pool import ParslPool
-from voltaloop.executors.parsl_settings import ParslSettings
+from voltaloop.executors.parsl.executor import ParslExecutor
+from voltaloop.executors.parsl.pool import ParslPool
+from voltaloop.executors.parsl.settings import ParslSettings
 
 pytestmark = pytest.mark.slow
 
@@ -27,8 +27,8 @@ OWNER = """
 import sys, time
 from pathlib import Path
 from voltaloop.executors.catalogue import PoolWork
-from voltaloop.executors.parsl_pool import ParslPool
-from voltaloop.executors.parsl_settings import ParslSettings
+from voltaloop.executors.parsl.pool import ParslPool
+from voltaloop.executors.parsl.settings import ParslSettings
 if __name__ == "__main__":
     pool = ParslPool(ParslSettings(workers_per_node=2))
     executor = pool.start(PoolWork(name="label", folder=Path(sys.argv[1])))

@@ -13,12 +13,13 @@ import pytest
 
 pytest.importorskip("parsl")
 
-from voltaloop.executors import THREAD_VARIABLES, WorkerDied, WorkerLost, parsl_blocks
+from voltaloop.executors import THREAD_VARIABLES, WorkerDied, WorkerLost
 from voltaloop.executors.catalogue import PoolWork
-from voltaloop.executors.parsl_executor import ParslExecutor
-from voltaloop.executors.parsl_pool import ParslPool
-from voltaloop.executors.parsl_schedulers import ParslScheduler
-from voltaloop.executors.parsl_settings import ParslSettings
+from voltaloop.executors.parsl import blocks as parsl_blocks
+from voltaloop.executors.parsl.executor import ParslExecutor
+from voltaloop.executors.parsl.pool import ParslPool
+from voltaloop.executors.parsl.schedulers import ParslScheduler
+from voltaloop.executors.parsl.settings import ParslSettings
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 

@@ -27,6 +27,14 @@ from voltaloop.uncertainty import Calibration, auto_trust, t_width
 
 Json = Mapping[str, Any]
 ROLES_IN_TRAINING = {"start", "relaxed", "uncertain", "random"}
+FATES = {
+    "open": "to be tried again",
+    "begin_anew": "to be tried again",
+    "under_way": "being tried again",
+    "quarantined": "in quarantine",
+    "accepted": "accepted later",
+}
+"""What became of a refused calculation, by the status of its case."""
 
 
 def campaign_history(folder: CampaignFolder) -> CampaignHistory:
@@ -52,7 +60,7 @@ def campaign_history(folder: CampaignFolder) -> CampaignHistory:
         tasks=reader.tasks(held=held),
         explorations=reader.explorations,
         audit=reader.audit(),
-        refusals=reader.refusals,
+        refusals=reader.refusals(),
         notes=reader.notes(),
     )
 
@@ -71,7 +79,7 @@ class _Reader:
         self.versions: Mapping[str, str] = {}
         self.labels: list[LabelRecord] = []
         self.explorations: list[ExplorationRecord] = []
-        self.refusals: list[RefusalRecord] = []
+        self._ended_at: dict[str, float] = {}
         self._store = store
         self._mind = Mind(policy, capacity(policy.campaign.resources))
         self._ledger = self._mind.ledger
@@ -95,11 +103,12 @@ class _Reader:
             case "finished" if task is not None:
                 self._take_finished(event, task, now)
             case "failed" if task is not None:
+                self._ended_at[task.id] = now
                 self._end(task, now, "failed", None)
             case "restored":
                 self._note_repair(event.data)
             case "withdrawn":
-                self._take_back(event.data, now)
+                self._take_back(event.data)
             case "asked" if event.data["what"] == "accept":
                 self._take_accepted(event.data["case"], now)
             case "estimated":
@@ -114,12 +123,13 @@ class _Reader:
 
     def _take_finished(self, event: Event, task: Task, now: float) -> None:
         result, cost = event.data["result"], event.data["ended"] - event.data["started"]
+        self._ended_at[task.id] = now
         outcome = "refused" if "refused" in result else "done"
         self._end(task, now, outcome, event)
         purpose = self.policy.state.purposes[task.id]
         match task.function:
             case "label" if "refused" in result:
-                self._take_refusal(result["frame"], result["refused"], now)
+                pass
             case "label" if purpose["role"] in ROLES_IN_TRAINING:
                 self._pending[result["label"]] = self._label_facts(result, purpose, now, cost)
             case "train":
@@ -129,15 +139,26 @@ class _Reader:
             case _:
                 pass
 
-    def _take_refusal(self, frame: str, refusal: Json, now: float) -> None:
-        record = {"reason": refusal["reason"], "detail": refusal["detail"]}
-        self.refusals.append(RefusalRecord(time_s=now, frame=frame[:64], **record))
+    def refusals(self) -> list[RefusalRecord]:
+        """Every refused try, by cases."""
+        return [
+            RefusalRecord(
+                time_s=self._ended_at[one.task],
+                frame=(one.frame or "")[:64],
+                reason=one.reason,
+                detail=one.detail,
+                title=case.task.title,
+                tried=one.rung,
+                fate=FATES[case.status],
+            )
+            for case in self.policy.state.cases.by_id.values()
+            for one in case.tries
+        ]
 
-    def _take_back(self, data: Json, now: float) -> None:
+    def _take_back(self, data: Json) -> None:
         purpose = self.policy.state.purposes[data["task"]]
         last = self.policy.state.cases.by_id[purpose.get("case", data["task"])].last
         self._pending.pop(str(last.label), None)
-        self._take_refusal(str(last.frame), data, now)
 
     def _take_accepted(self, name: str, now: float) -> None:
         """A refused label that a person accepted."""

@@ -58,9 +58,9 @@ class Pool(Protocol):
 EXECUTORS: Registry[type[Pool]] = Registry(
     kind="executor",
     builtin={
-        "dask": "voltaloop.executors.dask_pool:DaskPool",
+        "dask": "voltaloop.executors.dask.pool:DaskPool",
         "local": "voltaloop.executors.local_pool:LocalPool",
-        "parsl": "voltaloop.executors.parsl_pool:ParslPool",
+        "parsl": "voltaloop.executors.parsl.pool:ParslPool",
     },
 )
 

@@ -689,9 +689,16 @@ def _operations_cards(history: CampaignHistory) -> list[FigureCard | TableCard]:
         ),
         TableCard(
             title=f"Every refused label ({len(history.refusals)})",
-            headers=("when", "frame", "reason", "detail"),
+            headers=("when", "calculation", "tried", "reason", "in the end", "detail"),
             rows=tuple(
-                (duration(r.time_s), r.frame[:10], r.reason, r.detail)
+                (
+                    duration(r.time_s),
+                    r.title or r.frame[:10],
+                    r.tried or "as asked",
+                    r.reason,
+                    r.fate,
+                    r.detail.partition("\n")[0],
+                )
                 for r in list(history.refusals)[-MOST_ROWS:]
             ),
             empty="None.",

@@ -170,12 +170,19 @@ class AuditRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RefusalRecord:
-    """A label that the reference could not give or the gate refused."""
+    """A label that the reference could not give or the gate refused.
+
+    title: of the calculation; tried: the rung of the ladder, empty for the engine's own options;
+    fate: what became of the calculation in the end.
+    """
 
     time_s: float
     frame: str
     reason: str
     detail: str = ""
+    title: str = ""
+    tried: str = ""
+    fate: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -74,6 +74,7 @@ def status_lines(
         *_answer_lines(history),
         *_running_lines(history),
         *_refusal_lines(history),
+        *(history.notes if history.state in {"paused", "failed"} else ()),
         *(f"note: {text}" for text in history.notes),
         *_go_on_lines(history, folder),
     ]
@@ -135,7 +136,7 @@ def _refusal_lines(history: CampaignHistory) -> list[str]:
     latest = list(history.refusals)[-LAST_REFUSALS:]
     return [
         f"refused: {refusal.reason}{': ' + refusal.detail if refusal.detail else ''} "
-        f"(frame {refusal.frame[:10]})"
+        f"({', '.join(filter(None, (refusal.title, refusal.tried, refusal.fate)))})"
         for refusal in latest
     ]
 

@@ -1,6 +1,6 @@
 import pytest
 
-from voltaloop.executors.dask_pool import DaskPool
+from voltaloop.executors.dask.pool import DaskPool
 from voltaloop.executors.settings import DaskSettings
 
 

@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from voltaloop.executors.parsl_blocks import START_ATTEMPTS, BlockPlan, Blocks, Node
-from voltaloop.executors.parsl_schedulers import JobState, SchedulerError
+from voltaloop.executors.parsl.blocks import START_ATTEMPTS, BlockPlan, Blocks, Node
+from voltaloop.executors.parsl.schedulers import JobState, SchedulerError
 
 
 class Clock:

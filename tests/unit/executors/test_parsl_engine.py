@@ -11,9 +11,9 @@ from parsl.executors.high_throughput.errors import WorkerLost as ParslWorkerLost
 from parsl.executors.high_throughput.executor import DEFAULT_LAUNCH_CMD
 
 from voltaloop.executors import Limits, RemoteError, WorkerLost, failure_text
-from voltaloop.executors import parsl_engine as engine_module
-from voltaloop.executors.parsl_engine import Engine
-from voltaloop.executors.parsl_settings import ParslSettings
+from voltaloop.executors.parsl import engine as engine_module
+from voltaloop.executors.parsl.engine import Engine
+from voltaloop.executors.parsl.settings import ParslSettings
 
 SLURM = {"provider": "slurm", "walltime": "2h"}
 
@@ -53,7 +53,7 @@ def test_an_unknown_error_of_parsl_arrives_under_its_name_and_with_its_traceback
 
 def test_the_launch_command_is_parsls_with_our_manager_and_quoted_paths() -> None:
     command = engine_module._launch_command(DEFAULT_LAUNCH_CMD)
-    assert command.startswith("python3 -P -m voltaloop.executors.parsl_process manager {debug} ")
+    assert command.startswith("python3 -P -m voltaloop.executors.parsl.process manager {debug} ")
     assert "--cert_dir '{cert_dir}' --logdir='{logdir}' " in command
     with pytest.raises(RuntimeError, match=r"'pool\.sh'.* pip install 'voltaloop\[parsl\]'"):
         engine_module._launch_command("pool.sh -a {addresses}")

@@ -14,7 +14,7 @@ from typing import Any
 import psutil
 import pytest
 
-from voltaloop.executors.parsl_schedulers import (
+from voltaloop.executors.parsl.schedulers import (
     FluxScheduler,
     JobState,
     LocalScheduler,
@@ -22,7 +22,7 @@ from voltaloop.executors.parsl_schedulers import (
     SchedulerError,
     build_scheduler,
 )
-from voltaloop.executors.parsl_settings import ParslSettings
+from voltaloop.executors.parsl.settings import ParslSettings
 
 PATIENCE_S = 20.0
 

@@ -6,8 +6,8 @@ from pydantic import ValidationError
 
 from voltaloop.core import CampaignFolderError, MissingDependencyError
 from voltaloop.executors.catalogue import PoolWork
-from voltaloop.executors.parsl_pool import ParslPool
-from voltaloop.executors.parsl_settings import DIRECTIVES, OPTIONS_OF, ParslSettings
+from voltaloop.executors.parsl.pool import ParslPool
+from voltaloop.executors.parsl.settings import DIRECTIVES, OPTIONS_OF, ParslSettings
 
 SLURM = {"provider": "slurm", "walltime": "12h"}
 

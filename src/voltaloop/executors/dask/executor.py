@@ -124,7 +124,7 @@ class DaskExecutor(Executor):
             return self._waiting.popleft() if self._waiting else None
 
     def _start(self, task: Task) -> None:
-        from voltaloop.executors.dask_worker import run_on_worker
+        from voltaloop.executors.dask.worker import run_on_worker
 
         key = f"voltaloop-{self._limits.name}-{uuid.uuid4().hex}"
         asked = self._client.submit(

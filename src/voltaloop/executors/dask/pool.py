@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from voltaloop.core import require
 from voltaloop.executors.catalogue import PoolWork, limits_of
-from voltaloop.executors.dask_executor import DaskExecutor
+from voltaloop.executors.dask.executor import DaskExecutor
 from voltaloop.executors.settings import DaskSettings
 
 logger = logging.getLogger(__name__)
@@ -92,7 +92,7 @@ class DaskPool:
             dashboard_address="127.0.0.1:0",
             scheduler_kwargs={"allowed_failures": 0, "dashboard": False},
             memory_limit=0,  # the guard looks after memory
-            preload=["voltaloop.executors.dask_worker"],
+            preload=["voltaloop.executors.dask.worker"],
             local_directory=str(folder),
             silence_logs=logging.CRITICAL,  # what goes wrong is told by the task's error
         )

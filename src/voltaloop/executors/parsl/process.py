@@ -1,6 +1,6 @@
 """What runs in Parsl's own processes: the interchange beside us, managers and workers on nodes.
 
-Started as ``python3 -m voltaloop.executors.parsl_process interchange|manager ...``. Parsl's
+Started as ``python3 -m voltaloop.executors.parsl.process interchange|manager ...``. Parsl's
 programs are run as they are; what is added here is when they end.
 """
 
@@ -24,7 +24,7 @@ from voltaloop.executors.worker import end_with_parent
 PARENT = "VOLTALOOP_BLOCK_PARENT"
 """Environment variable: the process that a block of this machine, a process group, ends with."""
 
-RUN_TASK = "voltaloop.executors.parsl_process.run_task"
+RUN_TASK = "voltaloop.executors.parsl.process.run_task"
 LOOK_EVERY_S = 0.5
 _MANAGER = "parsl.executors.high_throughput.process_worker_pool"
 _INTERCHANGE = "parsl.executors.high_throughput.interchange"
@@ -102,7 +102,7 @@ def _watch_processes(arguments: list[str]) -> None:
             print("A worker died: the manager starts anew.", flush=True)  # noqa: T201 - the job's log
             for process in multiprocessing.active_children():
                 process.kill()
-            program = [sys.executable, "-P", "-m", "voltaloop.executors.parsl_process", "manager"]
+            program = [sys.executable, "-P", "-m", "voltaloop.executors.parsl.process", "manager"]
             os.execv(sys.executable, [*program, *arguments])  # noqa: S606 - this very program
         known = alive
 

@@ -17,10 +17,10 @@ from typing import Any, ParamSpec, TypeVar
 
 from voltaloop.executors.errors import TaskInterrupted, WorkerLost
 from voltaloop.executors.guard import Limits
-from voltaloop.executors.parsl_blocks import BlockPlan, Blocks, Node
-from voltaloop.executors.parsl_engine import Engine, EngineLost
-from voltaloop.executors.parsl_schedulers import build_scheduler
-from voltaloop.executors.parsl_settings import ParslSettings
+from voltaloop.executors.parsl.blocks import BlockPlan, Blocks, Node
+from voltaloop.executors.parsl.engine import Engine, EngineLost
+from voltaloop.executors.parsl.schedulers import build_scheduler
+from voltaloop.executors.parsl.settings import ParslSettings
 from voltaloop.executors.sealed import seal
 from voltaloop.executors.tasks import Task, cancel_all, fail_all
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from voltaloop.executors.parsl_process import PARENT
-from voltaloop.executors.parsl_settings import ParslSettings
+from voltaloop.executors.parsl.process import PARENT
+from voltaloop.executors.parsl.settings import ParslSettings
 
 logger = logging.getLogger(__name__)
 

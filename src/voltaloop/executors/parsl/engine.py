@@ -21,9 +21,9 @@ from typing import Any
 
 from voltaloop.executors.errors import RemoteError, RemoteTraceback, WorkerLost
 from voltaloop.executors.guard import Limits
-from voltaloop.executors.parsl_blocks import Node
-from voltaloop.executors.parsl_process import RUN_TASK
-from voltaloop.executors.parsl_settings import ParslSettings
+from voltaloop.executors.parsl.blocks import Node
+from voltaloop.executors.parsl.process import RUN_TASK
+from voltaloop.executors.parsl.settings import ParslSettings
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ COMMAND_LIMIT_S = 30.0
 POLL_MS = 100
 INTERCHANGE_LIMIT_S = 10.0
 LONGEST_BEAT_S = 5
-_MODULE = "voltaloop.executors.parsl_process"
+_MODULE = "voltaloop.executors.parsl.process"
 _ANY_CORES = 0.001
 
 

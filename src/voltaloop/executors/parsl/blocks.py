@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from voltaloop.executors.parsl_schedulers import JobState, Scheduler, SchedulerError
+from voltaloop.executors.parsl.schedulers import JobState, Scheduler, SchedulerError
 
 logger = logging.getLogger(__name__)
 

@@ -7,8 +7,8 @@ from typing import ClassVar
 
 from voltaloop.core import CampaignFolderError, MissingDependencyError, require
 from voltaloop.executors.catalogue import PoolWork, limits_of
-from voltaloop.executors.parsl_executor import ParslExecutor
-from voltaloop.executors.parsl_settings import ParslSettings
+from voltaloop.executors.parsl.executor import ParslExecutor
+from voltaloop.executors.parsl.settings import ParslSettings
 
 _NOT_IN_COMMANDS = ("'{}", "apostrophes and braces")
 _NOT_IN_JOB_SCRIPTS = ("'{}\"$ ", "spaces, quotes, braces and $")

@@ -1,0 +1,1 @@
+"""Clusters through Parsl: its HighThroughputExecutor carries tasks, the blocks are our own."""
