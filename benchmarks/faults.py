@@ -36,10 +36,10 @@ LABEL_POOL = {"workers": 4, "task_limit": f"{TASK_LIMIT_S:g}s", "memory_GB": MEM
 
 SIZE: dict[str, Any] = {
     # Each lithium content needs enough labels to tell by them that one has flipped moments.
-    "material": {"starting": {"frames": 60}},
+    "material": {"starting": {"frames": 84}},
     "select": {"batch": 8},
     "audit": {"labels": 12},
-    "stop": {"labels": 80},
+    "stop": {"labels": 110},
 }
 
 

@@ -54,7 +54,7 @@ def campaign(name: str, **sections: Mapping[str, Any]) -> dict[str, Any]:
         },
     }
     for key, section in sections.items():
-        data[key] = {**data[key], **section}
+        data[key] = {**data.get(key, {}), **section}
     return data
 
 

@@ -1,8 +1,6 @@
 """Parsl with a real Slurm of one node, which scripts/slurm.sh starts and stops."""
 
 import os
-import re
-import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -24,29 +22,6 @@ from voltaloop.executors.parsl.settings import ParslSettings
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
 PATIENCE_S = 90.0
-SCRIPT = Path(__file__).parents[2] / "scripts" / "slurm.sh"
-SEARCH = f"{os.environ['PATH']}:/usr/sbin:/sbin"
-
-
-@pytest.fixture(scope="module")
-def slurm() -> Iterator[None]:
-    for program in ("slurmctld", "slurmd", "munged"):
-        if shutil.which(program, path=SEARCH) is None:
-            pytest.skip(f"{program} is not installed: apt-get install slurm-wlm munge")
-    if os.geteuid() != 0:
-        pytest.skip("only root can start a Slurm")
-    told = subprocess.run(
-        [SCRIPT, "start"], check=True, timeout=60, stdout=subprocess.PIPE, text=True
-    ).stdout
-    exports = dict(re.findall(r"^export (\w+)=(.*)$", told, flags=re.MULTILINE))
-    folder = exports["VOLTALOOP_SLURM_FOLDER"]
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("SLURM_CONF", exports["SLURM_CONF"])
-        try:
-            yield
-        finally:
-            subprocess.run([SCRIPT, "stop", folder], check=True, timeout=90)
-    shutil.rmtree(folder)
 
 
 @pytest.fixture

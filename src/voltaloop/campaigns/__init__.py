@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from voltaloop.campaigns.folder import CampaignFolder
     from voltaloop.campaigns.history import campaign_history
     from voltaloop.campaigns.minds import new_mind
-    from voltaloop.campaigns.preflight import preflight
     from voltaloop.campaigns.quarantine import decide, quarantined
     from voltaloop.campaigns.running import Ending, check, run_campaign
     from voltaloop.campaigns.template import campaign_template
@@ -29,7 +28,6 @@ _HOMES = {
     "Ending": "running",
     "check": "running",
     "new_mind": "minds",
-    "preflight": "preflight",
     "decide": "quarantine",
     "quarantined": "quarantine",
     "run_campaign": "running",
@@ -55,7 +53,6 @@ __all__ = [
     "export_labels",
     "new_mind",
     "parse_campaign",
-    "preflight",
     "quarantined",
     "read_campaign_file",
     "run_campaign",

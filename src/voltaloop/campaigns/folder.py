@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,8 +19,8 @@ from voltaloop.store import ArtifactStore, CampaignLock, EventLog
 
 @dataclass(frozen=True, slots=True)
 class CampaignFolder:
-    """A folder with campaign.yaml, events.sqlite (unless the log lies in a database), artifacts/,
-    requests/, answer.json and report.html."""
+    """A folder with campaign.yaml, events.sqlite (unless the log lies in a database), folder.id,
+    artifacts/, requests/, answer.json and report.html."""
 
     root: Path
 
@@ -100,10 +101,43 @@ class CampaignFolder:
             ) from err
         with CampaignLock(self.root):
             self.artifacts.remove_leftovers()
-            if not self.campaign_path.exists():
-                write_text(self.campaign_path, text)
+            if campaign.store.url is None:
+                self._lay_down(text)
             with self._open_log(campaign) as log:
+                if campaign.store.url is not None:
+                    self._refuse_log_of_another_folder(campaign, log)
+                    self._lay_down(text)
                 yield log
+
+    def _lay_down(self, text: str) -> None:
+        if not self.campaign_path.exists():
+            write_text(self.campaign_path, text)
+
+    def identity(self) -> str:
+        """The folder's own random id, which the log's first event repeats; made when missing."""
+        if not self._identity_path.is_file():
+            write_text(self._identity_path, f"{uuid.uuid4().hex}\n")
+        return self._identity_path.read_text(encoding="utf-8").strip()
+
+    @property
+    def _identity_path(self) -> Path:
+        return self.root / "folder.id"
+
+    def _refuse_log_of_another_folder(self, campaign: CampaignFile, log: EventLog) -> None:
+        """In a database two campaigns of one name share a schema, but not their artifacts.
+
+        Logs from before folders had an id pass.
+        """
+        first = next(iter(log.read()), None)
+        owner = None if first is None else first.data.get("folder")
+        if owner is None or (self._identity_path.is_file() and self.identity() == owner):
+            return
+        raise CampaignFolderError(
+            f"The schema {_schema(campaign)} of the database holds a campaign that was begun in "
+            f"another folder than {self.root}: the one whose {self._identity_path.name} says "
+            f"{owner}. Go on in that folder (--out), or give this campaign another name or "
+            "store.schema. If that folder is lost, so are its artifacts: drop the schema first."
+        )
 
     def read_log(self) -> EventLog:
         """The event log for reading, also while the campaign runs."""
@@ -117,8 +151,12 @@ class CampaignFolder:
         return EventLog.open(
             _from_environment(url) if url.startswith("$") else url,
             read_only=read_only,
-            campaign=campaign.store.db_schema or default_schema(campaign.name),
+            campaign=_schema(campaign),
         )
+
+
+def _schema(campaign: CampaignFile) -> str:
+    return campaign.store.db_schema or default_schema(campaign.name)
 
 
 def default_schema(name: str) -> str:

@@ -115,9 +115,9 @@ def _stand_in(old: Json, new: Json, store: ArtifactStore) -> dict[str, str]:
     missing = store.damaged(replaced)
     for name in missing:
         store.stand_in(name, replaced[name])
-    if still := store.damaged(find_names(old)):
+    if still := _lost(old, store):
         raise ArtifactError(
-            f"Artifacts {', '.join(sorted(still))} in {store.root} are damaged and could not be "
+            f"Artifacts {', '.join(still)} in {store.root} are damaged and could not be "
             "made again: the calculation gave something else this time. Restore the files from a "
             "copy."
         )
@@ -149,10 +149,10 @@ def _pairs(old: Any, new: Any) -> Iterator[tuple[str, str]]:
 
 
 def _alike(old: Any, new: Any) -> bool:
-    """Whether two results have the same keys and lists as long: a run of other length, whose
-    frames the log counts, cannot stand in."""
+    """Whether the new result has all that the old one had, and lists as long: a shorter run, whose
+    frames the log has counted, cannot stand in."""
     if isinstance(old, Mapping) and isinstance(new, Mapping):
-        return old.keys() == new.keys() and all(_alike(old[key], new[key]) for key in old)
+        return old.keys() <= new.keys() and all(_alike(old[key], new[key]) for key in old)
     if isinstance(old, list) and isinstance(new, list):
         return len(old) == len(new) and all(map(_alike, old, new))
-    return not isinstance(new, Mapping | list)
+    return not any(isinstance(one, Mapping | list) for one in (old, new))

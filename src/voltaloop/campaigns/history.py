@@ -10,7 +10,7 @@ from typing import Any
 from voltaloop.campaigns.file import capacity
 from voltaloop.campaigns.folder import CampaignFolder
 from voltaloop.campaigns.policy import PotentialPolicy, most_common
-from voltaloop.core import EV_PER_A3_IN_GPA, MEV, Event, Task
+from voltaloop.core import EV_PER_A3_IN_GPA, MEV, ArtifactError, Event, Task
 from voltaloop.report import (
     AuditRecord,
     CampaignHistory,
@@ -89,6 +89,7 @@ class _Reader:
         self._rounds: list[dict[str, Any]] = []
         self._covered: list[Json] = []
         self._repairs: list[str] = []
+        self._unreadable: list[str] = []
 
     def take(self, event: Event) -> None:
         task = self._task_of(event)
@@ -332,9 +333,12 @@ class _Reader:
         if state.score is None:
             return []
         force = Calibration(**state.trainings[-1]["calibrations"]["force"])
-        return [
-            _audit_record(record, force) for record in self._store.get_json(state.score["records"])
-        ]
+        try:
+            records = self._store.get_json(state.score["records"])
+        except ArtifactError as err:
+            self._unreadable.append(f"The frames of the audit cannot be shown. {err}")
+            return []
+        return [_audit_record(record, force) for record in records]
 
     def timed_answer(self, answer: Json) -> dict[str, Any]:
         """The answer with the wall time of the whole campaign."""
@@ -362,7 +366,7 @@ class _Reader:
                 f"{len(waiting)} calculations are in quarantine ({counts}); "
                 "`voltaloop quarantine` lists them."
             )
-        notes += self._repairs
+        notes += self._repairs + self._unreadable
         if state.lithium is not None and "energy" in state.lithium:
             reference = self.policy.campaign.reference
             dispersion = reference.options.get("dispersion", "the engine's default")

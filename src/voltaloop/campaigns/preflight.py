@@ -6,8 +6,8 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from concurrent.futures import Executor, Future
-from contextlib import contextmanager
+from concurrent.futures import BrokenExecutor, Executor, Future, wait
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,9 +17,9 @@ import numpy as np
 from ase.calculators.morse import MorsePotential
 from ase.data import chemical_symbols
 
-from voltaloop.campaigns.doers import perform
+from voltaloop.campaigns.doers import perform, scratch_of
 from voltaloop.campaigns.file import CampaignFile, build_engine, pools_of
-from voltaloop.campaigns.pools import started_pools
+from voltaloop.campaigns.pools import started_pool
 from voltaloop.campaigns.state import Labelled
 from voltaloop.campaigns.tasks import CampaignTasks
 from voltaloop.core import CampaignFolderError, Frame, Label, Task
@@ -38,14 +38,19 @@ SPARE_FRAMES = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """How one tiny task went. seconds: wall time with the wait for a worker; detail: what came
-    out, or the error; trace: its traceback as the worker saw it."""
+    """How one tiny task went, or the start of a pool (doer "start").
+
+    seconds: wall time with the wait for a worker; run_s: of those in the worker, None where it
+    ended otherwise than with a result; detail: what came out, or the error; trace: its traceback
+    as the worker saw it.
+    """
 
     pool: str
     doer: str
     ok: bool
     seconds: float
     detail: str
+    run_s: float | None = None
     trace: str = ""
 
 
@@ -74,10 +79,17 @@ def preflight(
     workers must be able to read and write, as they must the campaign folder; what is written there
     is removed. ``patience_s``: longest wait for one task.
     """
-    with _scratch(scratch_in) as folder:
+    with _scratch(scratch_in) as folder, ExitStack() as stack:
         trial = _Trial(campaign, base, ArtifactStore(folder / "artifacts"), patience_s)
-        with started_pools(campaign.resources, folder / "pools") as pools:
-            yield from trial.run(pools)
+        pools: dict[str, Executor] = {}
+        for name, pool in pools_of(campaign.resources).items():
+            began = time.monotonic()
+            try:
+                pools[name] = stack.enter_context(started_pool(name, pool, folder / "pools"))
+            except BrokenExecutor as err:
+                seconds = time.monotonic() - began
+                yield Finding(pool=name, doer="start", ok=False, seconds=seconds, detail=str(err))
+        yield from trial.run(pools)
 
 
 class _Trial:
@@ -92,24 +104,29 @@ class _Trial:
         self._results: dict[str, Json] = {}
 
     def run(self, pools: Mapping[str, Executor]) -> Iterator[Finding]:
-        for make in (self._label, self._relax_reference, self._train):
-            yield self._try(make(), pools)
-        if "train" not in self._results:
-            return
-        for later in (self._explore, self._relax_committee, self._score):
-            yield self._try(later(), pools)
+        """In the pools that could be started; what needs a committee only where there is one."""
+        makers = (self._label, self._relax_reference, self._train)
+        later = (self._explore, self._relax_committee, self._score)
+        for make in (*makers, *later):
+            if make in later and "train" not in self._results:
+                return
+            task = make()
+            if task.pool in pools:
+                yield self._try(task, pools[task.pool])
 
-    def _try(self, task: Task, pools: Mapping[str, Executor]) -> Finding:
+    def _try(self, task: Task, pool: Executor) -> Finding:
         began = time.monotonic()
         report = partial(Finding, pool=task.pool, doer=task.function)
         try:
-            future: Future[Outcome] = pools[task.pool].submit(
-                perform, str(self._store.root.resolve()), task
-            )
-            result = future.result(timeout=self._patience_s).result
-        except TimeoutError as err:
-            detail = f"no result within {self._patience_s:g} s; is the queue full? (--patience)"
-            return report(ok=False, seconds=time.monotonic() - began, detail=f"{detail} {err}")
+            future: Future[Outcome] = pool.submit(perform, str(self._store.root.resolve()), task)
+            wait([future], timeout=self._patience_s)
+            if not future.done():
+                detail = (
+                    f"no result within {self._patience_s:g} s: no worker came (is the queue "
+                    "full?), or the task takes longer. Wait longer with --patience."
+                )
+                return report(ok=False, seconds=time.monotonic() - began, detail=detail)
+            outcome = future.result()
         except Exception as err:  # noqa: BLE001 - whatever is wrong is the finding
             return report(
                 ok=False,
@@ -117,13 +134,15 @@ class _Trial:
                 detail=f"{type(err).__name__}: {err}",
                 trace=failure_text(err),
             )
-        seconds = time.monotonic() - began
+        report = partial(
+            report, seconds=time.monotonic() - began, run_s=outcome.ended - outcome.started
+        )
+        result = outcome.result
         if "refused" in result:
             refusal = result["refused"]
-            detail = f"{refusal['reason']}: {refusal['detail']}"
-            return report(ok=False, seconds=seconds, detail=detail)
+            return report(ok=False, detail=f"{refusal['reason']}: {refusal['detail']}")
         self._results[task.function] = result
-        return report(ok=True, seconds=seconds, detail=_said(task.function, result))
+        return report(ok=True, detail=_said(task.function, result))
 
     def _label(self) -> Task:
         return self._tasks.label({"frame": self._put(self._cell)}, "unit cell")
@@ -187,18 +206,19 @@ def _said(function: str, result: Json) -> str:
         case "relax_reference":
             return f"bcc Li {result['energy']:.4f} eV in {result['steps']} steps"
         case "train":
-            return "a committee of a Morse potential"
+            return "a committee for a Morse potential"
         case "explore":
-            return f"{result['steps']} steps, {result['outcome']}"
+            return f"MD {result['outcome']} after {result['steps']} steps"
         case "relax_committee":
-            return f"{result['steps']} steps"
+            return f"relaxed in {result['steps']} steps"
         case _:
-            return "scored"
+            return "errors and coverage of two frames"
 
 
 @contextmanager
 def _scratch(parent: Path) -> Iterator[Path]:
-    """A folder of its own in ``parent``, gone afterwards."""
+    """A folder of its own in ``parent``, gone afterwards, as is what had to be made for it."""
+    made = [folder for folder in (parent, *parent.parents) if not folder.exists()]
     try:
         parent.mkdir(parents=True, exist_ok=True)
         folder = Path(tempfile.mkdtemp(prefix=".check-", dir=parent))
@@ -210,4 +230,8 @@ def _scratch(parent: Path) -> Iterator[Path]:
     try:
         yield folder
     finally:
+        shutil.rmtree(scratch_of(str((folder / "artifacts").resolve())), ignore_errors=True)
         shutil.rmtree(folder, ignore_errors=True)
+        with suppress(OSError):  # somebody has put something there meanwhile
+            for empty in made:
+                empty.rmdir()

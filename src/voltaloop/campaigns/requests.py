@@ -11,7 +11,7 @@ import logging
 import uuid
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from voltaloop.campaigns.folder import CampaignFolder, write_json
 from voltaloop.core import CampaignFolderError, Event
@@ -23,24 +23,51 @@ SHORTEST_ID = 4
 
 
 def ask(folder: CampaignFolder, what: What, case: str) -> None:
-    """Leave a request about a quarantined case; ``case``: its whole id."""
-    folder.requests_path.mkdir(exist_ok=True)
-    write_json(folder.requests_path / f"{uuid.uuid4().hex}.json", {"what": what, "case": case})
+    """Leave a request about a quarantined case, in place of an earlier one that waits still.
+
+    ``case``: its whole id. Raises CampaignFolderError where the folder cannot be written.
+    """
+    try:
+        folder.requests_path.mkdir(exist_ok=True)
+        earlier = [data["request"] for _, data in open_requests(folder) if data["case"] == case]
+        write_json(_place(folder, uuid.uuid4().hex), {"what": what, "case": case})
+        for name in earlier:
+            _place(folder, name).unlink(missing_ok=True)
+    except OSError as err:
+        raise CampaignFolderError(
+            f"The request cannot be written into {folder.requests_path}: {err.strerror}. Expected "
+            "a folder in which you may write."
+        ) from err
 
 
 def open_requests(folder: CampaignFolder) -> list[tuple[str, dict[str, Any]]]:
     """("asked", data) of every request that no run has taken up, oldest first."""
-    files = sorted(folder.requests_path.glob("[0-9a-f]*.json"), key=lambda f: f.stat().st_mtime_ns)
+    files = sorted(folder.requests_path.glob("[0-9a-f]*.json"), key=_age)
     requests = [(file.stem, _content(file)) for file in files]
     return [("asked", {"request": name, **data}) for name, data in requests if data is not None]
+
+
+def _place(folder: CampaignFolder, request: str) -> Path:
+    return folder.requests_path / f"{request}.json"
+
+
+def _age(file: Path) -> int:
+    try:
+        return file.stat().st_mtime_ns
+    except FileNotFoundError:  # replaced by a later request meanwhile
+        return 0
 
 
 def _content(file: Path) -> dict[str, str] | None:
     """A file that no request is in must not end a campaign: it is put aside."""
     try:
         data = json.loads(file.read_text(encoding="utf-8"))
-        return {"what": str(data["what"]), "case": str(data["case"])}
-    except (ValueError, KeyError, TypeError) as err:
+        if data["what"] not in get_args(What) or not isinstance(data["case"], str):
+            raise ValueError(f"{data['what']!r} of {data['case']!r}")
+        return {"what": data["what"], "case": data["case"]}
+    except FileNotFoundError:  # replaced by a later request meanwhile
+        return None
+    except (OSError, ValueError, KeyError, TypeError) as err:
         aside = file.rename(file.with_suffix(".unreadable"))
         logger.warning(
             "The request %s cannot be read (%s): expected what `voltaloop quarantine` writes. "
@@ -55,7 +82,7 @@ def settle(folder: CampaignFolder, events: Iterable[Event]) -> None:
     """Delete the requests that stand in the log."""
     for event in events:
         if event.kind == "asked":
-            (folder.requests_path / f"{event.data['request']}.json").unlink(missing_ok=True)
+            _place(folder, event.data["request"]).unlink(missing_ok=True)
 
 
 def whole_id(start: str, known: Sequence[str]) -> str:

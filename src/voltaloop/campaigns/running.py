@@ -9,27 +9,26 @@ import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import BrokenExecutor, Executor, Future
+from concurrent.futures import BrokenExecutor, Future, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from voltaloop.campaigns.doers import perform, scratch_of
+from voltaloop.campaigns.doers import scratch_of
 from voltaloop.campaigns.file import (
     CampaignFile,
     build_engine,
     pools_of,
 )
 from voltaloop.campaigns.folder import CampaignFolder, write_json
-from voltaloop.campaigns.healing import Submit, Tell, heal
+from voltaloop.campaigns.healing import Tell, heal, is_worn
 from voltaloop.campaigns.history import campaign_history
 from voltaloop.campaigns.minds import folded_mind, policy_of
 from voltaloop.campaigns.opening import check_starting, make_orderings, opening_facts
 from voltaloop.campaigns.policy import PotentialPolicy
-from voltaloop.campaigns.pools import started_pools
+from voltaloop.campaigns.pools import Workers, started_pools
 from voltaloop.campaigns.requests import open_requests, settle
 from voltaloop.core import ArtifactError, Event, StorageError, Task
 from voltaloop.executors import failure_text
@@ -41,6 +40,8 @@ from voltaloop.thinker import Draft, Mind, Outcome, Steering
 
 GRACE_S = 20.0
 """After a stop request running tasks have this long to end; later they are run again."""
+
+STOP_SEEN_WITHIN_S = 0.5
 
 MAX_REPAIRS = 3
 """A session that finds damaged artifacts more often than this has a worse problem."""
@@ -156,22 +157,28 @@ class _Session:
         past = list(self._log.read())
         self._watch(past)
         policy = policy_of(folded_mind(self._campaign, self._folder, past))
-        if policy.over() and policy.state.paused is None:
+        ended = policy.over() and policy.state.paused is None
+        if ended and not is_worn(past, self._store):
             return policy
-        shutil.rmtree(scratch_of(str(self._store.root.resolve())), ignore_errors=True)
-        with started_pools(self._campaign.resources, self._folder.pools_path) as pools:
-            return self._steer_through(partial(self._submit, pools))
+        root = str(self._store.root.resolve())
+        shutil.rmtree(scratch_of(root), ignore_errors=True)
+        try:
+            with started_pools(self._campaign.resources, self._folder.pools_path) as pools:
+                return self._steer_through(Workers(pools, root))
+        finally:
+            shutil.rmtree(scratch_of(root), ignore_errors=True)
 
-    def _steer_through(self, submit: Submit) -> PotentialPolicy:
+    def _steer_through(self, workers: Workers) -> PotentialPolicy:
         """Steer; when an artifact turns out to be damaged, repair it and go on."""
         for _ in range(MAX_REPAIRS):
             past = list(self._log.read())
             mind = folded_mind(self._campaign, self._folder, past)
-            first = self._first_drafts(past, submit)
-            if self._stop.asked:
+            try:
+                first = self._first_drafts(past, workers)
+            except _StopAskedError:
                 return policy_of(mind)
             try:
-                self._steer(mind, first, submit)
+                self._steer(mind, first, workers)
                 return policy_of(mind)
             except ArtifactError as err:
                 self._tell(str(err))
@@ -180,27 +187,38 @@ class _Session:
             "this run. Check the disk, then run the campaign again: finished work is kept."
         )
 
-    def _first_drafts(self, past: Sequence[Event], submit: Submit) -> list[Draft]:
+    def _first_drafts(self, past: Sequence[Event], workers: Workers) -> list[Draft]:
         """The external events that a session begins with."""
         self._store.results_keep(
             {e.data["task"]["id"] for e in past if e.kind == "submitted"}
             - {e.data["id"] for e in past if e.kind == "finished"}
         )
         opened: list[Draft] = [] if past else [("opened", self._opening())]
-        restored = heal(past, self._store, self._opening, submit, self._tell)
+        restored = heal(
+            past, self._store, self._opening, lambda task: self._again(workers, task), self._tell
+        )
+        if self._stop.asked:
+            raise _StopAskedError
         return [*opened, ("session", _session_facts()), *restored, *open_requests(self._folder)]
 
     def _opening(self) -> dict[str, Any]:
-        return opening_facts(self._campaign, self._base, self._store)
+        facts = opening_facts(self._campaign, self._base, self._store)
+        return {**facts, "folder": self._folder.identity()}
 
-    def _submit(self, pools: Mapping[str, Executor], task: Task) -> Future[Outcome]:
-        return pools[task.pool].submit(perform, str(self._store.root.resolve()), task)
+    def _again(self, workers: Workers, task: Task) -> Outcome:
+        """Run a finished task once more, for its artifacts."""
+        future = workers.submit(task)
+        while not self._stop.asked:
+            wait([future], timeout=STOP_SEEN_WITHIN_S)
+            if future.done():
+                return _made_again(task, future)
+        raise _StopAskedError
 
-    def _steer(self, mind: Mind, first: Sequence[Draft], submit: Submit) -> None:
+    def _steer(self, mind: Mind, first: Sequence[Draft], workers: Workers) -> None:
         steering = Steering(
             mind,
             self._log,
-            submit,
+            workers.submit,
             marks={"wall_time": self._campaign.stop.wall_time},
             inbox=lambda: open_requests(self._folder),
             environment=ENVIRONMENT,
@@ -211,8 +229,8 @@ class _Session:
         try:
             if not steering.run(first) or policy_of(mind).state.paused is not None:
                 steering.drain(GRACE_S)
-        except ENVIRONMENT:
-            steering.drain(GRACE_S)
+        except (StorageError, BrokenExecutor):
+            workers.let_end(GRACE_S)  # their results wait in the store: the log may be what failed
             raise
 
     def _watch_and_tidy(self, events: Sequence[Event]) -> None:
@@ -222,6 +240,23 @@ class _Session:
             if event.kind == "finished":
                 self._store.results_drop(event.data["id"])
         self._watch(events)
+
+
+class _StopAskedError(Exception):
+    """A signal asked to stop before steering began."""
+
+
+def _made_again(task: Task, future: Future[Outcome]) -> Outcome:
+    try:
+        return future.result()
+    except ENVIRONMENT:
+        raise
+    except Exception as err:
+        raise ArtifactError(
+            f"Artifacts of '{task.title}' are damaged, and making them again failed with "
+            f"{type(err).__name__}: {err} Mend that and run the campaign again, or restore the "
+            "files from a copy."
+        ) from err
 
 
 @contextmanager

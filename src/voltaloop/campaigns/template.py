@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from textwrap import wrap
 from typing import Any
 
 import yaml
@@ -19,6 +20,7 @@ _EXAMPLE = {
 }
 _NESTED = {"gate", "starting"}
 WIDTH = 44
+LONGEST = 100
 
 
 def campaign_template(name: str) -> str:
@@ -37,7 +39,7 @@ def campaign_template(name: str) -> str:
 
 def _section(key: str) -> list[str]:
     model = _model(CampaignFile, key)
-    lines = ["", f"{key}:".ljust(WIDTH) + f"# {(model.__doc__ or key).strip().splitlines()[0]}"]
+    lines = ["", *_commented(f"{key}:", (model.__doc__ or key).strip().splitlines()[0], 0)]
     lines += _fields(model, _EXAMPLE.get(key, {}), indent=2)
     engines: dict[str, type[BaseModel]] = {}
     if key == "reference":
@@ -53,13 +55,22 @@ def _fields(model: type[BaseModel], example: dict[str, Any], indent: int) -> lis
     lines: list[str] = []
     for name, field in model.model_fields.items():
         if name in _NESTED:
-            lines += [" " * indent + f"{name}:".ljust(WIDTH - indent) + f"# {field.description}"]
+            lines += _commented(f"{name}:", field.description, indent)
             lines += _fields(_model(model, name), {}, indent + 2)
             continue
         value = example.get(name, field.default)
-        text = " " * indent + f"{field.alias or name}: {_yaml(value)}"
-        lines.append(text.ljust(WIDTH) + f"# {field.description or ''}".rstrip(" #"))
+        lines += _commented(f"{field.alias or name}: {_yaml(value)}", field.description, indent)
     return lines
+
+
+def _commented(text: str, description: str | None, indent: int) -> list[str]:
+    """The text with its description behind it, or above it where the line would be too long."""
+    margin, comment = " " * indent, f"# {description or ''}".rstrip(" #")
+    line = (margin + text).ljust(WIDTH) + comment
+    if len(line) <= LONGEST:
+        return [line.rstrip()]
+    above = wrap(comment, LONGEST, initial_indent=margin, subsequent_indent=f"{margin}# ")
+    return [*above, margin + text]
 
 
 def _model(parent: type[BaseModel], name: str) -> type[BaseModel]:

@@ -73,4 +73,5 @@ def _list(out_console: Console, cases: list[QuarantinedCase]) -> None:
             said = detail.splitlines()[0] if detail else ""
             out_console.print(f"  {rung}: {reason}: {said}", markup=False, soft_wrap=True)
         for name, path in case.files:
-            out_console.print(f"  {name}: {path}", markup=False, soft_wrap=True)
+            lost = "" if path.is_file() else " (lost)"
+            out_console.print(f"  {name}: {path}{lost}", markup=False, soft_wrap=True)

@@ -1,8 +1,11 @@
+from itertools import pairwise
+
 import pytest
 import yaml
 from pydantic import BaseModel
 
 from voltaloop.campaigns import CampaignFile, campaign_template, parse_campaign
+from voltaloop.campaigns.template import LONGEST
 from voltaloop.potentials import POTENTIALS
 from voltaloop.references import REFERENCES
 
@@ -31,14 +34,19 @@ def test_the_template_is_valid_and_says_nothing_but_the_defaults() -> None:
 def test_every_key_stands_in_the_template_with_a_remark() -> None:
     lines = campaign_template("lno").splitlines()
     keys = {line.split("#")[0].split(":")[0].strip() for line in lines if ":" in line}
+    assert max(map(len, lines)) <= LONGEST
     for section in SECTIONS:
         model = CampaignFile.model_fields[section].annotation
         assert isinstance(model, type)
         assert issubclass(model, BaseModel)
-        assert set(model.model_fields) <= keys
+        assert {field.alias or name for name, field in model.model_fields.items()} <= keys
     assert {"members", "basis", "dispersion", "max_force_eV_per_A", "rattle_A"} <= keys
-    remarks = [line for line in lines[1:] if line and not line.startswith(("name", "#"))]
-    assert [line for line in remarks if "# " not in line] == []
+    bare = [
+        line
+        for above, line in pairwise(lines)
+        if line and "# " not in line and not above.lstrip().startswith("# ")
+    ]
+    assert bare == []
 
 
 def test_units_are_said_where_a_key_has_one() -> None:
