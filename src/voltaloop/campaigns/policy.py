@@ -22,7 +22,7 @@ from voltaloop.campaigns.tasks import CampaignTasks
 from voltaloop.core import Event, FloatArray, Task
 from voltaloop.store import ArtifactStore
 from voltaloop.thinker import Ledger
-from voltaloop.uncertainty import Candidate, TrustLevels, auto_trust, select
+from voltaloop.uncertainty import Candidate, Picked, TrustLevels, auto_trust, select
 
 Decision = tuple[str, dict[str, Any]] | Task
 Rule = Callable[[Ledger], Sequence[Decision]]
@@ -242,23 +242,33 @@ class PotentialPolicy:
         room = self._label_room(ledger, spare=len(relaxed))
         if room <= 0:
             return []
-        wanted = self.campaign.select
-        share = wanted.random_share * (self.state.selected + room) - self.state.selected_random
-        picks = select(
-            [c for run in runs if not run.at_rest for c in self._candidates(run)],
-            self._known_descriptors(),
-            self.trust(),
-            count=room,
-            n_random=int(np.ceil(max(share, 0.0))),
-            rng=self._rng(),
-            relaxed=relaxed,
-        )
+        picks = self._picks(runs, relaxed, room)
         by_task = {run.task: run for run in runs}
         decisions: list[Decision] = [("selected", {"runs": list(by_task), "count": len(picks)})]
         for pick in picks:
             task_id, _, index = pick.key.partition(":")
             decisions += self._selection(by_task[task_id], int(index), pick.origin, pick)
         return decisions
+
+    def _picks(self, runs: list[Explored], relaxed: list[Candidate], room: int) -> list[Picked]:
+        """Frames to label; at least one at random, so that a potential that is sure of everything
+        goes on being examined."""
+        wanted = self.campaign.select
+        share = wanted.random_share * (self.state.selected + room) - self.state.selected_random
+        frames = [c for run in runs if not run.at_rest for c in self._candidates(run)]
+
+        def picked(n_random: int) -> list[Picked]:
+            return select(
+                frames,
+                self._known_descriptors(),
+                self.trust(),
+                count=room,
+                n_random=n_random,
+                rng=self._rng(),
+                relaxed=relaxed,
+            )
+
+        return picked(int(np.ceil(max(share, 0.0)))) or picked(1)
 
     def _estimate(self, ledger: Ledger) -> Sequence[Decision]:
         """From time to time, what the answer would be now."""

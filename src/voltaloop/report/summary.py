@@ -74,7 +74,6 @@ def status_lines(
         *_answer_lines(history),
         *_running_lines(history),
         *_refusal_lines(history),
-        *(history.notes if history.state in {"paused", "failed"} else ()),
         *(f"note: {text}" for text in history.notes),
         *_go_on_lines(history, folder),
     ]

@@ -201,6 +201,15 @@ def test_the_random_share_is_kept_from_the_first_selection_on(
     assert chosen["random"] <= share * chosen.total() + 5
 
 
+def test_a_potential_that_is_sure_of_everything_goes_on_being_examined(make: MakePuppet) -> None:
+    puppet = make()
+    puppet.sigma = (0.01, 0.02, 0.01, 0.02, 0.01)
+    puppet.learn_until()
+    assert len(puppet.state.labels) == 16
+    chosen = Counter(one.origin for one in puppet.state.labels)
+    assert chosen == {"start": 6, "random": 10}
+
+
 def test_half_a_batch_at_most_is_selected_at_once_and_a_batch_is_under_way(
     make: MakePuppet,
 ) -> None:
