@@ -68,4 +68,6 @@ def write_campaign(folder: Path, name: str, **sections: Any) -> Path:
 
 def environment() -> dict[str, str]:
     """For programs that run it."""
-    return {**os.environ, "PYTHONPATH": str(SUPPORT), "OMP_NUM_THREADS": "1", "NO_COLOR": "1"}
+    paths = filter(None, (str(SUPPORT), os.environ.get("PYTHONPATH")))
+    own = {"PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1", "NO_COLOR": "1"}
+    return {**os.environ, **own}

@@ -37,7 +37,8 @@ LABEL_POOL = {"workers": 4, "task_limit": f"{TASK_LIMIT_S:g}s", "memory_GB": MEM
 SIZE: dict[str, Any] = {
     # Each lithium content needs enough labels to tell by them that one has flipped moments.
     "material": {"starting": {"frames": 84}},
-    "select": {"batch": 8},
+    # Even what the committee knows well is labelled: the budget is there to be used up.
+    "select": {"batch": 8, "lower_trust_eV_per_A": 1e-3},
     "audit": {"labels": 12},
     "stop": {"labels": 110},
 }

@@ -7,7 +7,8 @@ from magnetic_oxide import MagneticOxide
 
 
 class SlowOxide(MagneticOxide):
-    """``seconds``: how much longer a label takes."""
+    """``seconds``: how much longer a label of an oxide takes; lithium metal is relaxed in many
+    steps, and does not wait."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__()
@@ -15,4 +16,5 @@ class SlowOxide(MagneticOxide):
 
     def calculate(self, *arguments: Any, **more: Any) -> None:
         super().calculate(*arguments, **more)
-        sleep(self.seconds)
+        if "O" in self.atoms.symbols:
+            sleep(self.seconds)

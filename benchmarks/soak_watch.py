@@ -35,10 +35,14 @@ COUNTS = tuple(one.name for one in fields(Sample) if one.name != "seconds")
 
 @dataclass(slots=True)
 class Watch:
-    """Samples a process, as a context manager, until it has ended or the block is left."""
+    """Samples a process, as a context manager, until it has ended or the block is left.
+
+    family: all children that were ever seen.
+    """
 
     process: psutil.Process
     samples: list[Sample] = field(default_factory=list)
+    family: set[psutil.Process] = field(default_factory=set)
     _began: float = 0.0
     _over: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
@@ -60,14 +64,15 @@ class Watch:
                 self.samples.append(self._look())
 
     def _look(self) -> Sample:
-        memory = self.process.memory_full_info()
+        memory, children = self.process.memory_full_info(), self.process.children()
+        self.family.update(children)
         return Sample(
             seconds=time.monotonic() - self._began,
             uss_MB=memory.uss / MB,
             rss_MB=memory.rss / MB,
             files=self.process.num_fds(),
             threads=self.process.num_threads(),
-            children=len(self.process.children()),
+            children=len(children),
         )
 
 

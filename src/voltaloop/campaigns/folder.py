@@ -7,7 +7,7 @@ import os
 import re
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 from voltaloop.campaigns.file import CampaignFile, parse_campaign
 from voltaloop.core import CampaignFolderError
 from voltaloop.store import ArtifactStore, CampaignLock, EventLog
+from voltaloop.store.trouble import file_trouble
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +92,11 @@ class CampaignFolder:
 
     @contextmanager
     def held(self, campaign: CampaignFile, text: str) -> Iterator[EventLog]:
-        """The event log for writing, with the folder locked and campaign.yaml in place."""
+        """The event log for writing, with the folder locked and campaign.yaml in place.
+
+        Raises CampaignFolderError where the folder is not ours to use, StorageError where its disk
+        does not take what has to be written.
+        """
         try:
             self.root.mkdir(parents=True, exist_ok=True)
         except OSError as err:
@@ -99,15 +104,19 @@ class CampaignFolder:
                 f"The campaign folder {self.root} cannot be made: {err.strerror}. "
                 "Name another one with --out."
             ) from err
-        with CampaignLock(self.root):
-            self.artifacts.remove_leftovers()
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(CampaignLock(self.root))
+                self.artifacts.remove_leftovers()
+            except OSError as err:
+                raise file_trouble(f"take the campaign folder {self.root}", err) from err
             if campaign.store.url is None:
                 self._lay_down(text)
-            with self._open_log(campaign) as log:
-                if campaign.store.url is not None:
-                    self._refuse_log_of_another_folder(campaign, log)
-                    self._lay_down(text)
-                yield log
+            log = stack.enter_context(self._open_log(campaign))
+            if campaign.store.url is not None:
+                self._refuse_log_of_another_folder(campaign, log)
+                self._lay_down(text)
+            yield log
 
     def _lay_down(self, text: str) -> None:
         if not self.campaign_path.exists():
@@ -181,13 +190,16 @@ def temporary_of(path: Path) -> Path:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
+    """Write a file whole or not at all. Raises StorageError when it cannot be written."""
     temporary = temporary_of(path)
-    with temporary.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    try:
+        with temporary.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as err:
+        raise file_trouble(f"write {path}", err) from err
 
 
 def write_json(path: Path, data: Any) -> None:

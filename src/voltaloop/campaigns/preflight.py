@@ -102,6 +102,7 @@ class _Trial:
         self._cell = load_structure(campaign.material.structure, base=base)
         self._patience_s = patience_s
         self._results: dict[str, Json] = {}
+        self._waited_in_vain: set[str] = set()
 
     def run(self, pools: Mapping[str, Executor]) -> Iterator[Finding]:
         """In the pools that could be started; what needs a committee only where there is one."""
@@ -117,10 +118,13 @@ class _Trial:
     def _try(self, task: Task, pool: Executor) -> Finding:
         began = time.monotonic()
         report = partial(Finding, pool=task.pool, doer=task.function)
+        if task.pool in self._waited_in_vain:
+            return report(ok=False, seconds=0.0, detail="not tried: the pool is not free")
         try:
             future: Future[Outcome] = pool.submit(perform, str(self._store.root.resolve()), task)
             wait([future], timeout=self._patience_s)
             if not future.done():
+                self._waited_in_vain.add(task.pool)
                 detail = (
                     f"no result within {self._patience_s:g} s: no worker came (is the queue "
                     "full?), or the task takes longer. Wait longer with --patience."

@@ -25,19 +25,19 @@ SHORTEST_ID = 4
 def ask(folder: CampaignFolder, what: What, case: str) -> None:
     """Leave a request about a quarantined case, in place of an earlier one that waits still.
 
-    ``case``: its whole id. Raises CampaignFolderError where the folder cannot be written.
+    ``case``: its whole id. Raises CampaignFolderError or StorageError where it cannot be written.
     """
     try:
         folder.requests_path.mkdir(exist_ok=True)
-        earlier = [data["request"] for _, data in open_requests(folder) if data["case"] == case]
-        write_json(_place(folder, uuid.uuid4().hex), {"what": what, "case": case})
-        for name in earlier:
-            _place(folder, name).unlink(missing_ok=True)
     except OSError as err:
         raise CampaignFolderError(
             f"The request cannot be written into {folder.requests_path}: {err.strerror}. Expected "
             "a folder in which you may write."
         ) from err
+    earlier = [data["request"] for _, data in open_requests(folder) if data["case"] == case]
+    write_json(_place(folder, uuid.uuid4().hex), {"what": what, "case": case})
+    for name in earlier:
+        _place(folder, name).unlink(missing_ok=True)
 
 
 def open_requests(folder: CampaignFolder) -> list[tuple[str, dict[str, Any]]]:

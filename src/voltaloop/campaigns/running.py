@@ -36,6 +36,7 @@ from voltaloop.potentials import POTENTIALS
 from voltaloop.references import REFERENCES
 from voltaloop.report import write_report
 from voltaloop.store import EventLog
+from voltaloop.store.trouble import file_trouble
 from voltaloop.thinker import Draft, Mind, Outcome, Steering
 
 GRACE_S = 20.0
@@ -107,13 +108,12 @@ def run_campaign(
     """
     folder.refuse_other_campaign(text)
     check(campaign, base)
-    with folder.held(campaign, text) as log, _signals(on_stop) as stop:
-        session = _Session(campaign, base, folder, log, watch=watch, tell=tell, stop=stop)
-        try:
-            policy = session.run()
-            return _write_results(folder, policy)
-        except (StorageError, BrokenExecutor) as err:
-            return Ending(state="paused", reason=str(err), answer=None)
+    try:
+        with folder.held(campaign, text) as log, _signals(on_stop) as stop:
+            session = _Session(campaign, base, folder, log, watch=watch, tell=tell, stop=stop)
+            return _write_results(folder, session.run())
+    except (StorageError, BrokenExecutor) as err:
+        return Ending(state="paused", reason=str(err), answer=None)
 
 
 class _Stop:
@@ -295,7 +295,10 @@ def _write_results(folder: CampaignFolder, policy: PotentialPolicy) -> Ending:
     history = campaign_history(folder)
     if policy.state.answer is not None:
         write_json(folder.answer_path, history.answer)
-    write_report(history, folder.report_path)
+    try:
+        write_report(history, folder.report_path)
+    except OSError as err:
+        raise file_trouble(f"write {folder.report_path}", err) from err
     if policy.state.failed is not None:
         return Ending(state="failed", reason=policy.state.failed, answer=None)
     if policy.state.paused is not None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import sys
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -22,6 +23,9 @@ from voltaloop.cli import (
 from voltaloop.cli.output import error_console
 
 EXIT_BAD_INPUT = 2
+
+DISK_TROUBLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM})
+"""What keeps a report or an export from being written and is no defect of the program."""
 
 app = typer.Typer(
     name="voltaloop",
@@ -70,8 +74,16 @@ def main() -> None:
     try:
         app()
     except VoltaloopError as err:
-        error_console().print(f"[bold red]Error:[/] {_escaped(str(err))}", soft_wrap=True)
-        sys.exit(EXIT_BAD_INPUT)
+        _refuse(str(err))
+    except OSError as err:
+        if err.errno not in DISK_TROUBLE:
+            raise
+        _refuse(f"{err.strerror}: {err.filename or 'the disk that was written to'}")
+
+
+def _refuse(text: str) -> NoReturn:
+    error_console().print(f"[bold red]Error:[/] {_escaped(text)}", soft_wrap=True)
+    sys.exit(EXIT_BAD_INPUT)
 
 
 def _escaped(text: str) -> str:

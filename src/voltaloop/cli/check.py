@@ -81,11 +81,11 @@ def check(
 
 def _table(findings: list[Finding]) -> Table:
     """Seconds of waiting: for a worker, and for what it loads at first."""
-    shown = Table("pool", "task", "", "waited s", "ran s", "what came out")
+    shown = Table("pool", "task", "", "wait s", "run s", "what came out", box=None)
     for one in findings:
         mark = "[green]works[/]" if one.ok else "[bold red]fails[/]"
         first_line = escape(one.detail.splitlines()[0]) if one.ok else "see below"
-        ran = "" if one.run_s is None else f"{one.run_s:.1f}"
-        waited = f"{one.seconds - (one.run_s or 0.0):.1f}"
-        shown.add_row(one.pool, one.doer, mark, waited, ran, first_line)
+        run = "" if one.run_s is None else f"{one.run_s:.1f}"
+        wait = f"{one.seconds - (one.run_s or 0.0):.1f}"
+        shown.add_row(one.pool, one.doer, mark, wait, run, first_line)
     return shown
