@@ -4,62 +4,25 @@ for quantum mechanics, everything else is what users run."""
 from __future__ import annotations
 
 import os
+import sys
 import sysconfig
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 SUPPORT = Path(__file__).parents[1] / "tests" / "support"
+sys.path.append(str(SUPPORT))
+
+from pair_campaign import campaign  # noqa: E402 - from the folder above
+
+UNHURRIED = {"labels": 24, "wall_time": "10h"}
 PROGRAM = str(Path(sysconfig.get_path("scripts")) / "voltaloop")
 
 
-def campaign(name: str, **sections: Any) -> dict[str, Any]:
-    """The campaign file as data.
-
-    ``sections`` are merged into it; one that names its engine, or is no mapping, takes the place
-    of what is there.
-    """
-    data: dict[str, Any] = {
-        "name": name,
-        "material": {
-            "structure": "LiNiO2",
-            "lithium": [1.0, 0.5, 0.0],
-            "orderings": 1,
-            "starting": {"frames": 12},
-        },
-        "reference": {"engine": "ase", "calculator": "pair_oxide:PairOxide"},
-        "potential": {
-            "engine": "pod",
-            "members": 4,
-            "basis": {
-                "rcut": 4.5,
-                "twobody": 5,
-                "threebody": 2,
-                "threebody_degree": 2,
-                "fourbody": 0,
-                "fourbody_degree": 0,
-            },
-        },
-        "explore": {"temperature": [200, 400], "steps": 200, "sample_every": 20},
-        "select": {"batch": 4},
-        "audit": {"labels": 6},
-        "stop": {
-            "labels": 24,
-            "volume_change_percent": None,
-            "voltage_V": None,
-            "wall_time": "10h",
-        },
-    }
-    for key, section in sections.items():
-        merged = isinstance(section, Mapping) and "engine" not in section
-        data[key] = {**data.get(key, {}), **section} if merged else section
-    return data
-
-
 def write_campaign(folder: Path, name: str, **sections: Any) -> Path:
-    """The campaign's file."""
+    """The campaign's file; ``stop`` without a limit of time unless it is given one."""
+    sections["stop"] = {**UNHURRIED, **sections.get("stop", {})}
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.yaml"
     path.write_text(yaml.safe_dump(campaign(name, **sections)), encoding="utf-8")

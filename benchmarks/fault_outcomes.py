@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +9,6 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from fast_campaign import SUPPORT
 from rich.table import Table
 
 from voltaloop.campaigns import CampaignFolder
@@ -22,8 +20,6 @@ from voltaloop.core import Frame, Label, ReferenceFailure, Task
 from voltaloop.references import Gate, label_frame
 from voltaloop.testing import EXPECTED, KINDS, Faulty, planned_fault, tries
 from voltaloop.testing.faults import FATES, MARK
-
-sys.path.append(str(SUPPORT))  # of the wrapped reference
 
 ACCEPTED = "accepted"
 SAME = 1e-9

@@ -19,15 +19,13 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from fast_campaign import SUPPORT, environment, write_campaign
+from fast_campaign import environment, write_campaign
 from output import finish, parser
+from pair_oxide import geometry
 from rich.console import Console
 
 from voltaloop.campaigns import CampaignFolder
 from voltaloop.core import Event, Frame
-
-sys.path.append(str(SUPPORT))
-from pair_oxide import geometry
 
 RUNNER = Path(__file__).with_name("kill_run.py")
 RUN_LIMIT_S = 600.0

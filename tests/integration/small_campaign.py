@@ -4,6 +4,7 @@ import fcntl
 import json
 import os
 import subprocess
+import sys
 import sysconfig
 import time
 from collections.abc import Callable, Mapping
@@ -16,46 +17,11 @@ from voltaloop.campaigns import CampaignFolder
 from voltaloop.core import Event
 
 SUPPORT = Path(__file__).parents[1] / "support"
+sys.path.append(str(SUPPORT))
+
+from pair_campaign import campaign  # noqa: E402 - from the folder above
+
 PROGRAM = str(Path(sysconfig.get_path("scripts")) / "voltaloop")
-
-
-def campaign(name: str, **sections: Mapping[str, Any]) -> dict[str, Any]:
-    """A real campaign that takes well under a minute: pairs instead of quantum mechanics."""
-    data: dict[str, Any] = {
-        "name": name,
-        "material": {
-            "structure": "LiNiO2",
-            "supercell": [2, 2, 1],
-            "lithium": [1.0, 0.5, 0.0],
-            "orderings": 1,
-            "starting": {"frames": 12},
-        },
-        "reference": {"engine": "ase", "calculator": "pair_oxide:PairOxide"},
-        "potential": {
-            "engine": "pod",
-            "members": 4,
-            "basis": {
-                "rcut": 4.5,
-                "twobody": 5,
-                "threebody": 2,
-                "threebody_degree": 2,
-                "fourbody": 0,
-                "fourbody_degree": 0,
-            },
-        },
-        "explore": {"temperature": [200, 400], "steps": 200, "sample_every": 20},
-        "select": {"batch": 4},
-        "audit": {"labels": 6},
-        "stop": {
-            "labels": 20,
-            "volume_change_percent": None,
-            "voltage_V": None,
-            "wall_time": "5m",
-        },
-    }
-    for key, section in sections.items():
-        data[key] = {**data.get(key, {}), **section}
-    return data
 
 
 def write_campaign(folder: Path, name: str, **sections: Mapping[str, Any]) -> Path:

@@ -2,7 +2,6 @@
 
 import json
 import signal
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -10,11 +9,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from small_campaign import call, finished_tasks, start, write_campaign
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
-
 from postgresql import PostgresqlServer, programs, running_server
+from small_campaign import call, finished_tasks, start, write_campaign
 
 from voltaloop.campaigns import CampaignFolder, new_mind
 from voltaloop.core import CampaignFolderError, Event

@@ -107,10 +107,10 @@ def test_a_broken_reference_fails_and_the_others_are_tried_all_the_same(tmp_path
     assert findings[0].detail == ("engine_failed: RuntimeError: the licence server does not answer")
 
 
-@pytest.mark.usefixtures("pools")
 def test_a_reference_that_the_workers_do_not_have_is_told_with_the_way_to_install_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, pools: Pools, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    pools.by_name = {"label": Here()}
     wanted = campaign(
         calculator="pair_oxide:Counted", parameters={"file": str(tmp_path / "counts")}
     )
@@ -142,20 +142,21 @@ def test_without_a_committee_nothing_is_tried_that_needs_one(tmp_path: Path, poo
 def test_a_queue_in_which_nothing_starts_is_told_when_patience_is_over(
     tmp_path: Path, pools: Pools
 ) -> None:
-    pools.by_name["label"] = Full()
+    pools.by_name = {"label": Full()}
     findings = found(campaign(), tmp_path, patience_s=0.2)
-    late = [one for one in findings if one.pool == "label"]
-    assert [one.ok for one in late] == [False, False]
-    assert late[0].detail.startswith("no result within 0.2 s: no worker came")
-    assert "--patience" in late[0].detail
-    assert late[0].seconds >= 0.2
-    assert late[1].detail == "not tried: the pool is not free"
+    assert [(one.doer, one.ok) for one in findings] == [(name, False) for name in DOERS[:2]]
+    late, next_one = findings
+    assert late.detail.startswith("no result within 0.2 s: no worker came")
+    assert "--patience" in late.detail
+    assert late.seconds >= 0.2
+    assert next_one.detail == "not tried: the pool is not free"
 
 
-@pytest.mark.usefixtures("pools")
 def test_a_timeout_of_the_engine_itself_is_not_taken_for_a_full_queue(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, pools: Pools, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    pools.by_name = {"label": Here()}
+
     def late(*_: Any) -> None:
         raise TimeoutError("the licence server took too long")
 
@@ -164,8 +165,8 @@ def test_a_timeout_of_the_engine_itself_is_not_taken_for_a_full_queue(
     assert first.detail == "TimeoutError: the licence server took too long"
 
 
-@pytest.mark.usefixtures("pools")
-def test_what_stood_there_before_stays(tmp_path: Path) -> None:
+def test_what_stood_there_before_stays(tmp_path: Path, pools: Pools) -> None:
+    pools.by_name = {"label": Here()}
     kept = tmp_path / "runs" / "other"
     kept.mkdir(parents=True)
     found(campaign(), tmp_path)
