@@ -154,12 +154,8 @@ class _Session:
         self._stop = stop
 
     def run(self) -> PotentialPolicy:
-        past = list(self._log.read())
-        self._watch(past)
-        policy = policy_of(folded_mind(self._campaign, self._folder, past))
-        ended = policy.over() and policy.state.paused is None
-        if ended and not is_worn(past, self._store):
-            return policy
+        if (ended := self._ended()) is not None:
+            return ended
         root = str(self._store.root.resolve())
         shutil.rmtree(scratch_of(root), ignore_errors=True)
         try:
@@ -168,13 +164,20 @@ class _Session:
         finally:
             shutil.rmtree(scratch_of(root), ignore_errors=True)
 
+    def _ended(self) -> PotentialPolicy | None:
+        """What a campaign knows that has nothing left to do, nor anything to repair."""
+        past = list(self._log.read())
+        self._watch(past)
+        policy = policy_of(folded_mind(self._campaign, self._folder, past))
+        ended = policy.over() and policy.state.paused is None
+        return policy if ended and not is_worn(past, self._store) else None
+
     def _steer_through(self, workers: Workers) -> PotentialPolicy:
         """Steer; when an artifact turns out to be damaged, repair it and go on."""
         for _ in range(MAX_REPAIRS):
-            past = list(self._log.read())
-            mind = folded_mind(self._campaign, self._folder, past)
+            mind = folded_mind(self._campaign, self._folder, self._log.read())
             try:
-                first = self._first_drafts(past, workers)
+                first = self._first_drafts(list(self._log.read()), workers)
             except _StopAskedError:
                 return policy_of(mind)
             try:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from voltaloop.campaigns.cases import ENDINGS, Case, Cases
-from voltaloop.core import Event, Task
+from voltaloop.core import Event, Task, canonical_json
 
 Json = Mapping[str, Any]
 
@@ -81,6 +82,7 @@ class CampaignState:
     paused: str | None = None
     failed: str | None = None
     answer: Json | None = None
+    _sections: dict[str, Any] = field(default_factory=dict)
 
     def fold(self, event: Event, task: Task | None, *, given_up: bool) -> None:
         """Take one event; ``task`` is the one that it ended, ``given_up`` if for good."""
@@ -89,7 +91,7 @@ class CampaignState:
             case "opened":
                 self.facts = data
             case "purpose":
-                self.purposes[data["task"]] = data
+                self.purposes[data["task"]] = {sys.intern(key): data[key] for key in data}
                 self._count(data)
             case "finished" if task is not None:
                 self._finished(task, data["result"])
@@ -170,7 +172,8 @@ class CampaignState:
             case "label":
                 self._labelled(task, purpose, result)
             case "train":
-                self.trainings.append(result)
+                # What it says of single labels is for the report.
+                self.trainings.append({key: result[key] for key in result if key != "scored"})
                 self.trained_count = purpose["count"]
                 for one in self.labels[: self.trained_count]:
                     self.untrained_descriptors.pop(one.case, None)
@@ -193,7 +196,7 @@ class CampaignState:
             return
         self._accept(
             Labelled(
-                task=task,
+                task=self._with_shared_sections(task),
                 case=purpose.get("case", task.id),
                 frame=result["frame"],
                 label=result["label"],
@@ -205,6 +208,16 @@ class CampaignState:
                 spin_alignment=result.get("spin_alignment"),
             )
         )
+
+    def _with_shared_sections(self, task: Task) -> Task:
+        """The reference's options once in memory, not once for each of thousands of labels."""
+        inputs = {
+            key: self._sections.setdefault(canonical_json(value), value)
+            if isinstance(value, Mapping)
+            else value
+            for key, value in task.inputs.items()
+        }
+        return replace(task, inputs=inputs)
 
     def _accept(self, labelled: Labelled) -> None:
         (self.audit if labelled.origin == "audit" else self.labels).append(labelled)
