@@ -35,7 +35,8 @@ SAME_AT_ONCE = {"engine": "ase", "calculator": "magnetic_oxide:MagneticOxide"}
 """What the reference gives, without its waiting."""
 
 RATE = 0.15
-LABEL_S = 1.0
+LABEL_S = 3.0
+POOL = {**LABEL_POOL, "task_limit": "10s"}
 PEACE_S = (5.0, 25.0)
 """Least and most time between two kills."""
 
@@ -63,7 +64,7 @@ def campaign_file(place: Path, minutes: float, seed: int) -> Path:
         # Even what the committee knows well is labelled: the campaign is to go on learning.
         select={"lower_trust_eV_per_A": 1e-3},
         reference=reference(place / "tries", seed, RATE, wraps),
-        resources={"label": LABEL_POOL},
+        resources={"label": POOL},
         audit={"labels": 12},
         stop={"labels": 100_000, "wall_time": f"{60 * minutes:g}s"},
     )

@@ -134,7 +134,8 @@ class Cases:
         self._to_begin_anew = list(names)
 
     def begin_session(self, *, after_pause: bool) -> None:
-        anew = [*self._to_begin_anew, *self.failing_for_good] if after_pause else []
+        ended = [n for n in self.failing if self.by_id[n].status in {"quarantined", "open"}]
+        anew = [*self._to_begin_anew, *ended] if after_pause else []
         for name in anew:
             self.by_id[name].status = "begin_anew"
         self._to_begin_anew = []

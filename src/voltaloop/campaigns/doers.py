@@ -6,6 +6,7 @@ with a structure is part of the result; an exception means that the Doer itself 
 
 from __future__ import annotations
 
+import errno
 import json
 import resource
 import tempfile
@@ -65,6 +66,9 @@ PRESSURE_STEP_GPA = 0.5
 
 RATTLE_A = 0.03
 
+DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
+"""What says nothing of the task in which it was met."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Doer:
@@ -113,6 +117,13 @@ def _scratch(folder: Path) -> Iterator[None]:
     tempfile.tempdir = str(folder)
     try:
         yield
+    except OSError as err:
+        if err.errno not in DISK_ERRORS:
+            raise
+        raise StorageError(
+            f"The disk of temporary files {folder} takes nothing more: {err.strerror}. Make room, "
+            "or set TMPDIR to another place, then run again: nothing is lost."
+        ) from err
     finally:
         tempfile.tempdir = before
 

@@ -362,6 +362,16 @@ def test_after_a_pause_the_frames_that_failed_are_computed_anew(make: MakePuppet
     assert puppet.state.answer["labels_start"] == 12
 
 
+def test_a_frame_that_fails_while_a_paused_session_ends_is_begun_anew_too(make: MakePuppet) -> None:
+    puppet = make(material={"starting": {"frames": 12}})
+    labels = puppet.under_way("label")
+    for task in labels[: FRAMES_TO_PAUSE + 1]:
+        puppet.refuse(task, "engine_failed")
+    puppet.react("session", SESSION)
+    anew = {puppet.case(task) for task in puppet.under_way("label")}
+    assert {task.id for task in labels[: FRAMES_TO_PAUSE + 1]} <= anew
+
+
 def test_one_good_label_among_refused_ones_keeps_the_campaign_going(make: MakePuppet) -> None:
     puppet = make(material={"starting": {"frames": 15}})
     labels = puppet.under_way("label")
