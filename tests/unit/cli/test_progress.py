@@ -68,7 +68,8 @@ def test_a_failed_task_is_under_way_no_longer() -> None:
 def test_one_line_says_where_the_campaign_stands() -> None:
     assert Tally().line() == "0 MD runs, 0 labels refused, 0 in quarantine"
     assert tallied().line() == (
-        "generation 0, held out 4.1 meV/atom 0.109 eV/Å, 1 MD runs, 1 labels refused, 0 in quarantine"
+        "generation 0, held out 4.1 meV/atom 0.109 eV/Å, 1 MD runs, 1 labels refused, "
+        "0 in quarantine"
     )
 
 
