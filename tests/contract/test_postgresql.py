@@ -315,14 +315,16 @@ class CuttingProxy:
                 if before:
                     break
                 committed.set()
-            server.sendall(data)
+            if not sent(server, data):
+                break
         shut_down(client, server)
 
     def _pass_to_client(
         self, server: socket.socket, client: socket.socket, committed: threading.Event
     ) -> None:
         while (data := received(server)) and not committed.is_set():
-            client.sendall(data)
+            if not sent(client, data):
+                break
         shut_down(client, server)
 
 
@@ -331,6 +333,14 @@ def received(source: socket.socket) -> bytes:
         return source.recv(65536)
     except OSError:  # the other side has ended
         return b""
+
+
+def sent(target: socket.socket, data: bytes) -> bool:
+    try:
+        target.sendall(data)
+    except OSError:  # the other side has ended, or the proxy is cutting this line
+        return False
+    return True
 
 
 def shut_down(*ends: socket.socket) -> None:
