@@ -73,7 +73,7 @@ MpiDefault=none
 MailProg=/bin/true
 KillWait=2
 MinJobAge=2
-NodeName=localhost NodeAddr=127.0.0.1 CPUs=$(nproc) RealMemory=$memory_MB State=UNKNOWN
+NodeName=localhost NodeAddr=127.0.0.1 CPUs=$(getconf _NPROCESSORS_ONLN) RealMemory=$memory_MB State=UNKNOWN
 PartitionName=debug Nodes=localhost Default=YES MaxTime=INFINITE State=UP
 CONF
   rm -f "$folder/cgroup.conf"
