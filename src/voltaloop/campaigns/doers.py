@@ -13,7 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -41,7 +41,7 @@ from voltaloop.core import (
     digest_of,
 )
 from voltaloop.core.contracts import Committee
-from voltaloop.core.training import Example
+from voltaloop.core.training import Example, Previous
 from voltaloop.crystals import hexagonal_parameters
 from voltaloop.exploration import MdLimits, MdPlan, run_md, static_evaluator
 from voltaloop.potentials import POTENTIALS, Potential
@@ -222,9 +222,7 @@ def train(inputs: Mapping[str, Any], store: ArtifactStore) -> Json:
         )
         for frame_name, label_name in pairs
     ]
-    trained = potential.train(
-        inputs["species"], examples, store, previous["hyperparameters"] if previous else None
-    )
+    trained = potential.train(inputs["species"], examples, store, _previous(inputs, store))
     held_out = dict(trained.held_out)
     scoring = _score_new(examples[len(known) :], previous, inputs, store)
     calibrations = _calibrations(scoring.arrays, held_out)
@@ -234,6 +232,7 @@ def train(inputs: Mapping[str, Any], store: ArtifactStore) -> Json:
         "descriptors": store.put_arrays(descriptors=trained.descriptors),
         "held_out": held_out,
         "hyperparameters": dict(trained.hyperparameters),
+        "curves": store.put_json([asdict(curve) for curve in trained.curves]),
         "calibrations": calibrations.to_json(),
         "noise_floor": calibrations.force.floor
         if scoring.arrays is None
@@ -241,6 +240,16 @@ def train(inputs: Mapping[str, Any], store: ArtifactStore) -> Json:
         "scores": scoring.name,
         "scored": scoring.per_label,
     }
+
+
+def _previous(inputs: Mapping[str, Any], store: ArtifactStore) -> Previous | None:
+    previous = inputs["previous"]
+    if previous is None:
+        return None
+    return Previous(
+        hyperparameters=previous["hyperparameters"],
+        committee=_get_committee(previous["committee"], inputs["potential"], store),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -273,11 +282,10 @@ def _score_new(
 
 def _score_json(one: Scored, calibrations: Calibrations) -> Json:
     coverage = Coverage.of([one], calibrations)
-    spread = Spread(n=one.n_members, energy_s=one.energy_s, force_s=one.force_s[::3])
     return {
         "energy_error": one.energy_error,
         "force_rmse": float(np.sqrt(np.mean(one.force_error**2))),
-        "assessment": calibrations.assess(spread).as_dict(),
+        "assessment": calibrations.assess(one.spread).as_dict(),
         "covered": {
             "energy_raw": coverage.energy_raw,
             "energy": coverage.energy,
@@ -346,8 +354,8 @@ def explore(inputs: Mapping[str, Any], store: ArtifactStore) -> Json:
 
 def _assess(frame: Frame, committee: Committee, calibrations: Calibrations) -> _AssessedFrame:
     prediction = committee.predict(frame)
-    spread = Spread.of(prediction.energy, prediction.forces)
-    return _AssessedFrame(assessment=calibrations.assess(spread), descriptor=prediction.descriptor)
+    assessment = calibrations.assess(Spread.of(prediction))
+    return _AssessedFrame(assessment=assessment, descriptor=prediction.descriptor)
 
 
 def relax_committee(inputs: Mapping[str, Any], store: ArtifactStore) -> Json:
@@ -412,6 +420,7 @@ def score(inputs: Mapping[str, Any], store: ArtifactStore) -> Json:
                 "reference_forces": truth.forces.ravel().tolist(),
                 "predicted_forces": prediction.forces.mean(axis=0).ravel().tolist(),
                 "force_s": one.force_s.tolist(),
+                "own_force": one.own_force,
                 "reference_stress": None if truth.stress is None else truth.stress.tolist(),
                 "predicted_stress": None
                 if prediction.stress is None
@@ -500,7 +509,7 @@ def _relaxed_json(done: Relaxed, store: ArtifactStore, *, keep_frame: bool = Tru
 DOERS: dict[str, Doer] = {
     "label": Doer(run=label, version=1),
     "relax_reference": Doer(run=relax_reference, version=1),
-    "train": Doer(run=train, version=1),
+    "train": Doer(run=train, version=2),
     "explore": Doer(run=explore, version=1),
     "relax_committee": Doer(run=relax_committee, version=1),
     "score": Doer(run=score, version=1),

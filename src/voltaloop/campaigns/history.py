@@ -402,7 +402,9 @@ def _audit_record(record: Json, force: Calibration) -> AuditRecord:
         reference_forces=record["reference_forces"],
         predicted_forces=record["predicted_forces"],
         force_sigma=force.sigma(record["force_s"]).tolist(),
-        force_t_width=t_width(record["force_s"], assessment["n"]).tolist(),
+        force_t_width=t_width(
+            record["force_s"], None if record.get("own_force") else assessment["n"]
+        ).tolist(),
         reference_stress=gpa(record["reference_stress"]),
         predicted_stress=gpa(record["predicted_stress"]),
     )

@@ -25,6 +25,7 @@ from voltaloop.campaigns.tasks import CampaignTasks
 from voltaloop.core import CampaignFolderError, Frame, Label, Task
 from voltaloop.crystals import lithium_metal, load_structure, starting_frames
 from voltaloop.executors import failure_text
+from voltaloop.potentials import POTENTIALS
 from voltaloop.references import REFERENCES
 from voltaloop.store import ArtifactStore
 from voltaloop.thinker import Outcome
@@ -56,9 +57,10 @@ class Finding:
 
 def runs_code(campaign: CampaignFile) -> list[str]:
     """What of the campaign file is run as a program, a shell command or imported code."""
-    found = [
-        f"reference: {what}" for what in build_engine(REFERENCES, campaign.reference).executes()
-    ]
+    reference = build_engine(REFERENCES, campaign.reference)
+    potential = build_engine(POTENTIALS, campaign.potential)
+    found = [f"reference: {what}" for what in reference.executes()]
+    found += [f"potential: {what}" for what in potential.executes()]
     for name, pool in pools_of(campaign.resources).items():
         found += [f"resources.{name}: {what}" for what in pool.executes()]
     return found

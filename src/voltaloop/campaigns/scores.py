@@ -23,8 +23,8 @@ RECENT_FRAMES = 48
 class Scored:
     """Errors (predicted − reference) and spreads of one frame.
 
-    energy in eV/atom; forces (3 n_atoms,) in eV/Å, the spread being the atom's; stress (6,) in
-    eV/Å3 or empty.
+    energy in eV/atom; forces (3 n_atoms,) in eV/Å, the spread being the atom's (own_force: as the
+    model knows it of itself); stress (6,) in eV/Å3 or empty.
     """
 
     n_members: int
@@ -34,10 +34,11 @@ class Scored:
     force_s: FloatArray
     stress_error: FloatArray
     stress_s: FloatArray
+    own_force: bool
 
     @classmethod
     def of(cls, frame: Frame, label: Label, prediction: CommitteePrediction) -> Scored:
-        spread = Spread.of(prediction.energy, prediction.forces)
+        spread = Spread.of(prediction)
         stress_error, stress_s = np.zeros(0), np.zeros(0)
         if label.stress is not None and prediction.stress is not None:
             stress_error = prediction.stress.mean(axis=0) - label.stress
@@ -51,6 +52,17 @@ class Scored:
             force_s=np.repeat(spread.force_s, 3),
             stress_error=stress_error,
             stress_s=stress_s,
+            own_force=spread.own_force,
+        )
+
+    @property
+    def spread(self) -> Spread:
+        """As an assessment needs it."""
+        return Spread(
+            n=self.n_members,
+            energy_s=self.energy_s,
+            force_s=self.force_s[::3],
+            own_force=self.own_force,
         )
 
 
@@ -117,14 +129,14 @@ class Coverage:
 
     @classmethod
     def of(cls, scored: Sequence[Scored], calibrations: Calibrations) -> Coverage:
-        n = scored[0].n_members
+        spread = scored[0].spread
         energy_error = np.array([one.energy_error for one in scored])
         energy_s = np.array([one.energy_s for one in scored])
         force_error = np.concatenate([one.force_error for one in scored])
         force_s = np.concatenate([one.force_s for one in scored])
         return cls(
-            energy_raw=float(raw_covered(energy_error, energy_s, n).mean()),
+            energy_raw=float(raw_covered(energy_error, energy_s, spread.n).mean()),
             energy=float(calibrations.energy.covered(energy_error, energy_s).mean()),
-            force_raw=float(raw_covered(force_error, force_s, n).mean()),
+            force_raw=float(raw_covered(force_error, force_s, spread.force_n).mean()),
             force=float(calibrations.force.covered(force_error, force_s).mean()),
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -30,8 +30,31 @@ class Memo(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Previous:
+    """What the last training of a campaign gave, to go on from."""
+
+    hyperparameters: Mapping[str, float]
+    committee: Committee
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Curve:
+    """How one member learned, from the engine's own log.
+
+    axis: what is counted ("step", "epoch", "try"); columns: sequences of one length: "axis" the
+    counts, and of "loss", "energy" (eV/atom), "force" (eV/Å), "stress" (eV/Å3) those that the
+    engine tells, errors as root mean squares on what it trains on; the same with "held_out_" before
+    them on what it does not. NaN is None.
+    """
+
+    member: int
+    axis: str
+    columns: Mapping[str, Sequence[float | None]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Trained:
-    """A committee, its held-out errors and the hyperparameters chosen.
+    """A committee, its held-out errors, the hyperparameters chosen and how the members learned.
 
     descriptors: (n_examples, d) mean descriptor of every example, as its predictions give them.
     held_out: root mean squares "energy" (eV/atom), "force" (eV/Å) and, where there were stresses,
@@ -42,3 +65,4 @@ class Trained:
     descriptors: FloatArray
     held_out: Mapping[str, float]
     hyperparameters: Mapping[str, float]
+    curves: Sequence[Curve] = ()

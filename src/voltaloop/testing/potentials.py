@@ -12,13 +12,14 @@ from ase.build import bulk
 from ase.neighborlist import neighbor_list
 from pydantic import BaseModel, ValidationError
 
-from voltaloop.core import FloatArray, Frame, Label
+from voltaloop.core import FloatArray, Frame, Label, StructureError
 from voltaloop.core.contracts import Committee, CommitteePrediction
-from voltaloop.core.training import Example, Memo, Trained
+from voltaloop.core.training import Example, Memo, Previous, Trained
 from voltaloop.exploration import MdLimits, MdPlan, MdResult, run_md, static_evaluator
 from voltaloop.potentials import Potential
 
 MODEL_SPECIES = ("Li", "Ni", "O")
+PROPERTIES = ("energy", "force", "stress")
 MODEL_LATTICE = 4.2
 """Å. Rock salt lattice constant at which the model system is nearly free of stress."""
 
@@ -133,6 +134,9 @@ class PotentialContract:
     is_deterministic: ClassVar[bool] = True
     """False where training itself is random (stochastic gradients without a fixed seed)."""
 
+    goes_on_from_previous: ClassVar[bool] = False
+    """True where training starts at the last committee, so that its history matters."""
+
     n_examples: ClassVar[int] = 40
     energy_error: ClassVar[float] = 5e-3
     """Root mean square error on new frames in eV/atom; their energies spread by 0.04."""
@@ -170,7 +174,7 @@ class PotentialContract:
         self,
         examples: Sequence[Example],
         memo: Memo | None = None,
-        previous: Mapping[str, float] | None = None,
+        previous: Previous | None = None,
     ) -> Trained:
         return self.make_potential().train(MODEL_SPECIES, examples, memo or DictMemo(), previous)
 
@@ -353,13 +357,15 @@ class PotentialContract:
             np.testing.assert_array_equal(again.committee.to_arrays()[name], values)
 
     def test_training_again_with_more_examples_is_training_from_scratch(self, frame: Frame) -> None:
+        if self.goes_on_from_previous:
+            pytest.skip("training goes on from the last committee (goes_on_from_previous = True)")
         examples = model_examples(self.n_examples)
         memo = DictMemo()
         few = self._train(examples[:-9], memo)
-        more = self._train(examples, memo, few.hyperparameters)
+        more = self._train(examples, memo, _previous(few))
         # Other examples in between: nothing that the process remembers can help.
         self._train(model_examples(self.n_examples // 2, seed=5))
-        scratch = self._train(examples, ForgetfulMemo(), few.hyperparameters)
+        scratch = self._train(examples, ForgetfulMemo(), _previous(few))
         assert more.hyperparameters == scratch.hyperparameters
         got, expected = (one.committee.predict(frame) for one in (more, scratch))
         np.testing.assert_allclose(
@@ -370,8 +376,61 @@ class PotentialContract:
     def test_hyperparameters_are_json_and_are_accepted_back(self, trained: Trained) -> None:
         stored = json.loads(json.dumps(dict(trained.hyperparameters)))
         assert stored == trained.hyperparameters
-        again = self._train(model_examples(self.n_examples), previous=stored)
+        previous = Previous(hyperparameters=stored, committee=trained.committee)
+        again = self._train(model_examples(self.n_examples), previous=previous)
         assert again.held_out["force"] < self.force_error
+
+    def test_curves_are_json_and_have_columns_of_one_length(self, trained: Trained) -> None:
+        assert trained.curves, "expected how the members learned, got nothing"
+        for curve in trained.curves:
+            columns = json.loads(json.dumps(dict(curve.columns), allow_nan=False))
+            assert set(columns) <= CURVE_COLUMNS
+            assert len({len(values) for values in columns.values()}) == 1
+            assert len(columns["axis"]) > 0
+            assert {"force", "held_out_force"} & set(columns)
+        assert {curve.member for curve in trained.curves} <= set(range(trained.committee.size))
+
+    def test_an_unknown_species_is_refused(self, committee: Committee, frame: Frame) -> None:
+        numbers = frame.numbers.copy()
+        numbers[0] = 79
+        with pytest.raises(StructureError, match="Au"):
+            committee.predict(replace(frame, numbers=numbers))
+
+    def test_positions_that_are_no_numbers_are_refused(
+        self, committee: Committee, frame: Frame
+    ) -> None:
+        positions = frame.positions.copy()
+        positions[2, 1] = np.nan
+        with pytest.raises(FloatingPointError, match="not finite"):
+            committee.predict(replace(frame, positions=positions))
+
+    def test_labels_that_are_no_numbers_are_refused(self) -> None:
+        *sound, last = model_examples(self.n_examples)
+        broken = replace(last, label=replace(last.label, energy=float("nan")))
+        with pytest.raises(ValueError, match="finite"):
+            self._train([*sound, broken])
+
+    def test_a_prediction_leaves_the_frame_as_it_was_and_comes_out_the_same_again(
+        self, committee: Committee, frame: Frame
+    ) -> None:
+        before = frame.digest
+        first = committee.predict(frame, stress=self.has_stress)
+        committee.predict(model_frames(1, seed=12)[0])
+        again = committee.predict(frame, stress=self.has_stress)
+        assert frame.digest == before
+        np.testing.assert_array_equal(again.energy, first.energy)
+        np.testing.assert_array_equal(again.forces, first.forces)
+        np.testing.assert_array_equal(again.descriptor, first.descriptor)
+        if self.has_stress:
+            np.testing.assert_array_equal(_stress(again), _stress(first))
+
+    def test_own_standard_deviations_are_positive_one_for_each_atom(
+        self, committee: Committee, frame: Frame
+    ) -> None:
+        own = committee.predict(frame).force_s
+        if own is not None:
+            assert own.shape == (len(frame),)
+            assert (own > 0).all()
 
     def test_a_member_predicts_what_it_predicts_in_the_committee(
         self, committee: Committee, frame: Frame
@@ -442,6 +501,16 @@ class PotentialContract:
 
 _once: dict[type[PotentialContract], Trained] = {}
 """Trained once per contract class: most tests only look at it."""
+
+
+CURVE_COLUMNS = {
+    "axis",
+    *(f"{part}{name}" for part in ("", "held_out_") for name in ("loss", *PROPERTIES)),
+}
+
+
+def _previous(trained: Trained) -> Previous:
+    return Previous(hyperparameters=trained.hyperparameters, committee=trained.committee)
 
 
 def _rms(values: Sequence[Any]) -> float:

@@ -90,8 +90,8 @@ def _most_likely(errors: FloatArray, s: FloatArray, prior: Calibration) -> Calib
     return Calibration(slope=float(slope), floor=float(floor))
 
 
-def raw_covered(errors: ArrayLike, s: ArrayLike, n: int) -> NDArray[np.bool_]:
-    """Which errors lie inside the nominal, uncalibrated 95 % Student-t interval."""
+def raw_covered(errors: ArrayLike, s: ArrayLike, n: int | None) -> NDArray[np.bool_]:
+    """Which errors lie inside the nominal, uncalibrated 95 % interval of :func:`t_width`."""
     inside: NDArray[np.bool_] = np.abs(errors) <= t_width(s, n) / 2
     return inside
 
@@ -116,7 +116,7 @@ class Calibrations:
         }
 
     def assess(self, spread: Spread) -> Assessment:
-        widths = t_width(spread.force_s, spread.n)
+        widths = t_width(spread.force_s, spread.force_n)
         sigmas = self.force.sigma(spread.force_s)
         return Assessment(
             n=spread.n,

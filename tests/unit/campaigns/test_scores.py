@@ -71,7 +71,7 @@ def test_spreads_are_those_of_the_committee_one_for_each_component() -> None:
     found = prediction(np.random.default_rng(1))
     label = Label(energy=-9.0, forces=np.zeros((2, 3)), stress=np.zeros(6))
     one = Scored.of(FRAME, label, found)
-    spread = Spread.of(found.energy, found.forces)
+    spread = Spread.of(found)
     assert one.energy_s == spread.energy_s == pytest.approx(np.std(found.energy, ddof=1) / 2)
     np.testing.assert_array_equal(one.force_s, np.repeat(spread.force_s, 3))
     assert found.stress is not None

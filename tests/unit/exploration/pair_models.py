@@ -1,7 +1,9 @@
 """Pair potentials that LAMMPS runs fast: models for molecular dynamics and statics."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from ase.build import bulk
@@ -19,9 +21,10 @@ class PairModel:
     species: tuple[str, ...]
     commands: tuple[str, ...]
 
-    def pair_commands(self, folder: Path) -> list[str]:
+    def attach(self, lmp: Any, folder: Path) -> Callable[[], None]:
         assert folder.is_dir()
-        return list(self.commands)
+        lmp.commands_list(list(self.commands))
+        return lambda: None
 
 
 COPPER = PairModel(

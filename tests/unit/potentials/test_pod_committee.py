@@ -9,7 +9,7 @@ from ase import Atoms
 from voltaloop.core import Frame
 from voltaloop.exploration import static_evaluator
 from voltaloop.potentials.pod import BASES, Pod, PodCommittee, PodSettings, design_rows
-from voltaloop.potentials.pod.committee import ZBL_OUTER
+from voltaloop.potentials.repulsion import ZBL_OUTER
 from voltaloop.testing.potentials import MODEL_SPECIES, model_frames
 
 

@@ -14,7 +14,7 @@ from voltaloop.potentials.pod import DesignRows
 from voltaloop.potentials.pod.fit import (
     LIMITS,
     Examples,
-    HeldOut,
+    FrameErrors,
     Hyperparameters,
     fit_committee,
     fit_or_stiffen,
@@ -186,7 +186,7 @@ def test_held_out_errors_of_an_exact_model_vanish_and_of_noise_do_not() -> None:
 
 def test_errors_are_root_mean_squares_over_the_better_share_of_the_frames() -> None:
     values = np.array([4.0, 1.0, np.nan, 3.0, 2.0])
-    held_out = HeldOut(energy=values, force=values, stress=np.full(5, np.nan))
+    held_out = FrameErrors(energy=values, force=values, stress=np.full(5, np.nan))
     assert held_out.rmse("energy") == pytest.approx(np.sqrt(30 / 4))
     assert held_out.rmse("energy", share=0.5) == pytest.approx(np.sqrt(5 / 2))
     assert np.isnan(held_out.rmse("stress"))
@@ -196,7 +196,7 @@ def test_errors_are_root_mean_squares_over_the_better_share_of_the_frames() -> N
 def test_a_tenth_of_the_frames_far_from_all_others_does_not_decide_the_score() -> None:
     typical = np.full(20, 0.5)
     wild = np.where(np.arange(20) < 2, 1e6, typical)
-    scores = [HeldOut(energy=e, force=typical, stress=typical).score for e in (typical, wild)]
+    scores = [FrameErrors(energy=e, force=typical, stress=typical).score for e in (typical, wild)]
     assert scores[0] == scores[1]
 
 
@@ -208,7 +208,7 @@ def test_the_search_never_ends_worse_than_it_started_nor_off_its_limits(
     seed: int, start: Hyperparameters
 ) -> None:
     examples = some_examples(10, seed=seed, noise=0.3)
-    found = search(examples, start)
+    found = search(examples, start)[-1]
     assert found.held_out.score <= fit_committee(examples, start).held_out.score
     again = fit_committee(examples, found.hyperparameters)
     np.testing.assert_array_equal(again.coefficients, found.coefficients)
@@ -218,7 +218,7 @@ def test_the_search_never_ends_worse_than_it_started_nor_off_its_limits(
 
 def test_the_search_ends_where_no_neighbour_on_the_grid_is_better() -> None:
     examples = some_examples(10, seed=3, noise=0.3)
-    best = search(examples, Hyperparameters())
+    best = search(examples, Hyperparameters())[-1]
     for name, (low, high) in LIMITS.items():
         for factor in (10**0.5, 10**-0.5):
             value = float(f"{getattr(best.hyperparameters, name) * factor:.3g}")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from voltaloop.core import FloatArray, Frame, Label
-from voltaloop.core.training import Example, Trained
+from voltaloop.core.training import Example, Previous, Trained
 from voltaloop.potentials.pod import Pod, PodBasis, PodCommittee, PodSettings, fit, pod
 from voltaloop.testing.potentials import (
     MODEL_SPECIES,
@@ -22,7 +22,12 @@ BASIS = PodBasis(
     rcut=4.2, twobody=5, threebody=3, threebody_degree=2, fourbody=0, fourbody_degree=0
 )
 POTENTIAL = Pod(PodSettings(members=4, basis=BASIS))
-SETTLED = {"energy": 10.0, "stress": 3.16, "ridge": 1e-9, "searched_at": 1000}
+SETTLED = Previous(
+    hyperparameters={"energy": 10.0, "stress": 3.16, "ridge": 1e-9, "searched_at": 1000},
+    committee=PodCommittee(
+        basis=PodSettings().chosen_basis, species=MODEL_SPECIES, coefficients=np.zeros((0, 0))
+    ),
+)
 """Hyperparameters searched with so many examples that no test searches again."""
 ROWS = DictMemo()
 """Design rows for all tests that do not count them."""
@@ -49,9 +54,13 @@ def searches(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
 def train(
     examples: list[Example],
     memo: DictMemo = ROWS,
-    previous: Mapping[str, float] | None = None,
+    previous: Previous | None = None,
 ) -> Trained:
     return POTENTIAL.train(MODEL_SPECIES, examples, memo, previous)
+
+
+def previous_of(trained: Trained) -> Previous:
+    return Previous(hyperparameters=trained.hyperparameters, committee=trained.committee)
 
 
 def shifted(examples: list[Example], energies: Mapping[int, float]) -> list[Example]:
@@ -132,10 +141,10 @@ def test_learning_in_steps_is_learning_at_once(
     steps: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     examples = model_examples(steps[-1])
-    previous: Mapping[str, float] | None = None
+    previous: Previous | None = None
     for count in steps:
         before, stepwise = previous, train(examples[:count], previous=previous)
-        previous = stepwise.hyperparameters
+        previous = previous_of(stepwise)
     monkeypatch.setattr(pod, "_memories", {})
     at_once = train(examples, previous=before)
     np.testing.assert_array_equal(_weights(at_once), _weights(stepwise))
@@ -160,9 +169,9 @@ def test_hyperparameters_are_searched_again_only_when_the_set_has_grown_by_a_qua
     searches: list[int],
 ) -> None:
     examples = model_examples(40)
-    previous: Mapping[str, float] | None = None
+    previous: Previous | None = None
     for count in (20, 22, 24, 25, 30, 31, 32, 40):
-        previous = train(examples[:count], previous=previous).hyperparameters
+        previous = previous_of(train(examples[:count], previous=previous))
     assert searches == [20, 25, 32, 40]
 
 
@@ -170,11 +179,11 @@ def test_a_new_process_does_not_search_where_the_old_one_would_not(
     searches: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     examples = model_examples(22)
-    previous = train(examples[:20]).hyperparameters
+    previous = previous_of(train(examples[:20]))
     monkeypatch.setattr(pod, "_memories", {})
     trained = train(examples, previous=previous)
     assert searches == [20]
-    assert trained.hyperparameters == previous
+    assert trained.hyperparameters == previous.hyperparameters
 
 
 def test_constant_energies_per_species_change_energies_only() -> None:

@@ -3,6 +3,7 @@ import pytest
 from scipy.integrate import quad
 from scipy.special import gamma
 
+from voltaloop.core.contracts import CommitteePrediction
 from voltaloop.uncertainty import Calibration, Calibrations, Spread, t_width
 
 T_TABLE = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776, 8: 2.365, 10: 2.262, 16: 2.131, 30: 2.045}
@@ -40,11 +41,28 @@ def test_a_committee_of_one_has_no_interval() -> None:
         t_width(0.1, 1)
 
 
+def prediction(energies, forces, force_s=None) -> CommitteePrediction:
+    return CommitteePrediction(
+        energy=energies, forces=forces, stress=None, descriptor=np.zeros(1), force_s=force_s
+    )
+
+
+def test_a_models_own_standard_deviation_has_the_normal_interval() -> None:
+    assert t_width(0.1, None) == pytest.approx(2 * 1.959963984540054 * 0.1)
+
+
+def test_what_a_model_knows_of_its_own_forces_comes_before_the_spread_of_the_members() -> None:
+    own = np.array([0.3, 0.1])
+    spread = Spread.of(prediction(np.ones(3), np.ones((3, 2, 3)), own))
+    np.testing.assert_array_equal(spread.force_s, own)
+    assert (spread.n, spread.force_n) == (3, None)
+
+
 def test_spreads_are_sample_standard_deviations_by_hand() -> None:
     energies = np.array([-10.0, -10.4, -9.9, -10.1])
     forces = np.zeros((4, 2, 3))
     forces[:, 1] = [[0.1, 0, 0], [0.3, 0, 0], [-0.1, 0, 0.6], [0.1, 0, 0.6]]
-    spread = Spread.of(energies, forces)
+    spread = Spread.of(prediction(energies, forces))
     assert spread.n == 4
     # mean −10.1, squares 0.01 + 0.09 + 0.04 + 0 = 0.14
     assert spread.energy_s == pytest.approx(np.sqrt(0.14 / 3) / 2)
@@ -57,7 +75,8 @@ def test_the_force_spread_does_not_turn_with_the_crystal() -> None:
     forces = rng.normal(size=(8, 5, 3))
     turn, _ = np.linalg.qr(rng.normal(size=(3, 3)))
     np.testing.assert_allclose(
-        Spread.of(np.ones(8), forces @ turn).force_s, Spread.of(np.ones(8), forces).force_s
+        Spread.of(prediction(np.ones(8), forces @ turn)).force_s,
+        Spread.of(prediction(np.ones(8), forces)).force_s,
     )
 
 

