@@ -3,48 +3,52 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import ase.db
 import ase.io
-import numpy as np
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from voltaloop.campaigns.folder import CampaignFolder
 from voltaloop.campaigns.minds import state_of
 from voltaloop.core import CampaignFolderError, Frame, Label
+from voltaloop.core.deepmd_npy import write_deepmd
 
 FORMATS = ("extxyz", "deepmd", "ase-db")
+
+Row = tuple[Frame, Label, Mapping[str, Any]]
+"""With what is known beside them: origin, x and the campaign's name."""
 
 
 def export_labels(folder: CampaignFolder, format_name: str, out: Path) -> int:
     """Write all accepted labels (training and audit) to ``out``; how many.
 
-    extxyz and ase-db are files, deepmd a folder with one system per composition. Audit frames are
-    marked: ``origin`` is audit. An existing ``out`` is refused.
+    extxyz and ase-db are files, in which audit frames are marked: ``origin`` is audit. deepmd is a
+    folder with one system per composition, which comes back without loss. An existing ``out`` is
+    refused.
     """
     if out.exists():
         raise CampaignFolderError(f"{out} exists already. Remove it, or name another with --out.")
-    atoms = list(_labelled_atoms(folder))
+    rows = list(_rows(folder))
     if not out.absolute().parent.is_dir():
         raise CampaignFolderError(f"There is no folder {out.parent} to write {out.name} into.")
-    if not atoms:
+    if not rows:
         raise CampaignFolderError(f"{folder.root} has no accepted labels yet: nothing to export.")
     temporary = out.with_name(f".{out.name}.tmp")
     _remove(temporary)
     writers = {"extxyz": _write_extxyz, "deepmd": _write_deepmd, "ase-db": _write_ase_db}
     try:
-        writers[format_name](atoms, temporary)
+        writers[format_name](rows, temporary)
         temporary.replace(out)
     finally:
         _remove(temporary)
-    return len(atoms)
+    return len(rows)
 
 
-def _labelled_atoms(folder: CampaignFolder) -> Iterable[Atoms]:
+def _rows(folder: CampaignFolder) -> Iterable[Row]:
     campaign, _ = folder.campaign()
     state = state_of(folder)
     store = folder.artifacts
@@ -52,7 +56,7 @@ def _labelled_atoms(folder: CampaignFolder) -> Iterable[Atoms]:
         frame = Frame.from_json(store.get_json(one.frame))
         label = Label.from_json(store.get_json(one.label))
         info = {"origin": one.origin, "x": one.x, "campaign": campaign.name}
-        yield _atoms(frame, label, info)
+        yield frame, label, info
 
 
 def _atoms(frame: Frame, label: Label, info: Mapping[str, Any]) -> Atoms:
@@ -69,65 +73,24 @@ def _atoms(frame: Frame, label: Label, info: Mapping[str, Any]) -> Atoms:
     return atoms
 
 
-def _write_extxyz(atoms: list[Atoms], path: Path) -> None:
-    ase.io.write(path, atoms, format="extxyz")
+def _write_extxyz(rows: Sequence[Row], path: Path) -> None:
+    ase.io.write(path, [_atoms(*row) for row in rows], format="extxyz")
 
 
-def _write_ase_db(atoms: list[Atoms], path: Path) -> None:
+def _write_ase_db(rows: Sequence[Row], path: Path) -> None:
     """The campaign's name goes into ``data``: a key may not hold text that looks like a number."""
     with ase.db.connect(path, type="db") as database:
-        for one in atoms:
-            pairs = {"origin": one.info["origin"], "x": one.info["x"]}
-            database.write(one, key_value_pairs=pairs, data={"campaign": one.info["campaign"]})
+        for frame, label, info in rows:
+            pairs = {"origin": info["origin"], "x": info["x"]}
+            database.write(
+                _atoms(frame, label, info),
+                key_value_pairs=pairs,
+                data={"campaign": info["campaign"]},
+            )
 
 
-def _write_deepmd(atoms: list[Atoms], path: Path) -> None:
-    """DeePMD-kit's numpy format: type.raw, type_map.raw, set.000/{box,coord,energy,force,virial}.
-
-    Virial = −stress · volume in eV, as DeePMD-kit defines it. Frames without stress go to systems
-    of their own, without virial.npy.
-    """
-    species = sorted({symbol for one in atoms for symbol in one.get_chemical_symbols()})
-    systems: dict[tuple[str, bool], list[Atoms]] = {}
-    for one in atoms:
-        has_stress = "stress" in one.calc.results
-        ordered = one[np.argsort(one.numbers, kind="stable")]
-        ordered.calc = _permuted(one)
-        key = (ordered.get_chemical_formula(), has_stress)
-        systems.setdefault(key, []).append(ordered)
-    for (formula, has_stress), frames in systems.items():
-        folder = path / (formula if has_stress else f"{formula}_without_stress")
-        _write_system(folder, frames, species, has_stress=has_stress)
-
-
-def _permuted(atoms: Atoms) -> SinglePointCalculator:
-    order = np.argsort(atoms.numbers, kind="stable")
-    results = dict(atoms.calc.results)
-    results["forces"] = results["forces"][order]
-    results.pop("magmoms", None)
-    return SinglePointCalculator(atoms[order], **results)
-
-
-def _write_system(
-    folder: Path, frames: list[Atoms], species: list[str], *, has_stress: bool
-) -> None:
-    data = folder / "set.000"
-    data.mkdir(parents=True)
-    types = [species.index(symbol) for symbol in frames[0].get_chemical_symbols()]
-    (folder / "type.raw").write_text("\n".join(map(str, types)) + "\n")
-    (folder / "type_map.raw").write_text("\n".join(species) + "\n")
-    arrays = {
-        "box": [one.cell.array.ravel() for one in frames],
-        "coord": [one.positions.ravel() for one in frames],
-        "energy": [one.get_potential_energy() for one in frames],
-        "force": [one.get_forces().ravel() for one in frames],
-    }
-    if has_stress:
-        arrays["virial"] = [
-            -one.get_stress(voigt=False).ravel() * one.get_volume() for one in frames
-        ]
-    for name, values in arrays.items():
-        np.save(data / f"{name}.npy", np.array(values))
+def _write_deepmd(rows: Sequence[Row], path: Path) -> None:
+    write_deepmd([(frame, label) for frame, label, _ in rows], path)
 
 
 def _remove(path: Path) -> None:

@@ -10,6 +10,7 @@ from puppet import Puppet
 
 from voltaloop.campaigns import FORMATS, CampaignFolder, export_labels
 from voltaloop.core import CampaignFolderError, Frame, Label
+from voltaloop.core.deepmd_npy import read_deepmd
 
 Truth = list[tuple[Frame, Label, str]]
 
@@ -140,7 +141,15 @@ def test_labels_without_stress_get_systems_of_their_own(puppet: Puppet, tmp_path
     export_labels(folder, "deepmd", tmp_path / "out")
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["Li2Ni2O4_without_stress"]
     arrays = tmp_path / "out" / "Li2Ni2O4_without_stress" / "set.000"
-    assert {path.stem for path in arrays.iterdir()} == {"box", "coord", "energy", "force"}
+    assert not (arrays / "virial.npy").exists()
+    assert {"box", "coord", "energy", "force"} <= {path.stem for path in arrays.iterdir()}
+
+
+def test_deepmd_systems_give_back_what_was_labelled(puppet: Puppet, tmp_path: Path) -> None:
+    folder, truth = finished(puppet)
+    export_labels(folder, "deepmd", tmp_path / "out")
+    found = [(frame.to_json(), label.to_json()) for frame, label in read_deepmd(tmp_path / "out")]
+    assert found == [(frame.to_json(), label.to_json()) for frame, label, _ in truth]
 
 
 def labelled_by(puppet: Puppet, label: Callable[[Frame], Label]) -> tuple[CampaignFolder, Frame]:
