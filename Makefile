@@ -57,6 +57,16 @@ gpaw: $(READY)  ## add GPAW, real density-functional theory, to the environment 
 	  --constraint requirements/lock.txt gpaw==26.7.0 gpaw-data "dftd3>=1.7"
 	@$(BIN)/python -c 'import gpaw, gpaw.cgpaw; print("GPAW", gpaw.__version__, "is installed.")'
 
+.PHONY: gap
+gap: $(READY)  ## add GAP (quippy: for academic, non-commercial work only) to the environment
+	@echo "GAP's licence (ASL) allows academic, non-commercial use only: https://github.com/libAtoms/GAP"
+	$(PIP) install --constraint requirements/lock.txt quippy-ase==0.10.3 f90wrap==0.3.0
+	@$(BIN)/python -c 'import quippy; print("quippy", quippy.__version__, "is installed.")'
+
+.PHONY: deepmd
+deepmd:  ## make .deepmd, an environment of its own for DeePMD-kit (2 GB)
+	scripts/deepmd.sh
+
 .PHONY: clean
 clean:  ## remove the environment, caches and builds; runs/ stays
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

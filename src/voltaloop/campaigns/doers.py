@@ -415,6 +415,7 @@ def score(inputs: Mapping[str, Any], store: ArtifactStore) -> Json:
                 "temperature": entry["temperature"],
                 "frame": entry["frame"],
                 "n_atoms": len(frame),
+                "numbers": frame.numbers.tolist(),
                 "reference_energy": truth.energy / len(frame),
                 "predicted_energy": float(prediction.energy.mean()) / len(frame),
                 "reference_forces": truth.forces.ravel().tolist(),
@@ -512,5 +513,5 @@ DOERS: dict[str, Doer] = {
     "train": Doer(run=train, version=2),
     "explore": Doer(run=explore, version=1),
     "relax_committee": Doer(run=relax_committee, version=1),
-    "score": Doer(run=score, version=1),
+    "score": Doer(run=score, version=2),
 }

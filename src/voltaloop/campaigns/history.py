@@ -7,6 +7,8 @@ import socket
 from collections.abc import Mapping
 from typing import Any
 
+from ase.data import chemical_symbols
+
 from voltaloop.campaigns.file import capacity
 from voltaloop.campaigns.folder import CampaignFolder
 from voltaloop.campaigns.policy import PotentialPolicy, most_common
@@ -14,6 +16,7 @@ from voltaloop.core import EV_PER_A3_IN_GPA, MEV, ArtifactError, Event, Task
 from voltaloop.report import (
     AuditRecord,
     CampaignHistory,
+    CurveRecord,
     ExplorationRecord,
     LabelRecord,
     RefusalRecord,
@@ -57,6 +60,7 @@ def campaign_history(folder: CampaignFolder) -> CampaignHistory:
         state=reader.shown_state(held=held),
         labels=reader.all_labels(),
         rounds=reader.finished_rounds(),
+        curves=reader.curves(),
         tasks=reader.tasks(held=held),
         explorations=reader.explorations,
         audit=reader.audit(),
@@ -340,6 +344,18 @@ class _Reader:
             return []
         return [_audit_record(record, force) for record in records]
 
+    def curves(self) -> list[CurveRecord]:
+        """How the latest committee learned; empty for logs that do not tell."""
+        trainings = self.policy.state.trainings
+        name = trainings[-1].get("curves") if trainings else None
+        if name is None:
+            return []
+        try:
+            return [CurveRecord(**curve) for curve in self._store.get_json(name)]
+        except ArtifactError as err:
+            self._unreadable.append(f"How the latest committee learned cannot be shown. {err}")
+            return []
+
     def timed_answer(self, answer: Json) -> dict[str, Any]:
         """The answer with the wall time of the whole campaign."""
         return {**answer, "wall_s": round(self._ledger.active_s, 1)}
@@ -407,4 +423,5 @@ def _audit_record(record: Json, force: Calibration) -> AuditRecord:
         ).tolist(),
         reference_stress=gpa(record["reference_stress"]),
         predicted_stress=gpa(record["predicted_stress"]),
+        species=[chemical_symbols[z] for z in record.get("numbers", ())],
     )

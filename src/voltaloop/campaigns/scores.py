@@ -34,7 +34,7 @@ class Scored:
     force_s: FloatArray
     stress_error: FloatArray
     stress_s: FloatArray
-    own_force: bool
+    own_force: bool = False
 
     @classmethod
     def of(cls, frame: Frame, label: Label, prediction: CommitteePrediction) -> Scored:

@@ -13,6 +13,7 @@ from voltaloop.cli import (
     check,
     export,
     init,
+    plot,
     quarantine,
     report,
     run,
@@ -43,6 +44,7 @@ app.command("run")(run.run)
 app.command("status")(status.status)
 app.command("quarantine")(quarantine.quarantine)
 app.command("report")(report.report)
+app.command("plot")(plot.plot)
 app.command("export")(export.export)
 app.command("schema")(schema.schema)
 

@@ -153,7 +153,7 @@ class _External:
         self._evaluate = evaluate
         self._error: Exception | None = None
 
-    def act(self, _step: int, n_local: int, tag: Any, x: Any, f: Any) -> None:
+    def act(self, _caller: Any, _step: int, n_local: int, tag: Any, x: Any, f: Any) -> None:
         if self._error is not None:
             f[:n_local] = np.nan
             return

@@ -1,11 +1,19 @@
 """What a campaign's users see: tables, plots, one self-contained HTML page, status lines."""
 
 from voltaloop.report.answer import Answer, HullPoint, VoltageStep
-from voltaloop.report.cards import FigureCard, Section, TableCard, sections
+from voltaloop.report.cards import (
+    FigureCard,
+    Section,
+    TableCard,
+    parity_section,
+    sections,
+    training_section,
+)
 from voltaloop.report.history import (
     AuditRecord,
     CampaignHistory,
     CampaignState,
+    CurveRecord,
     ExplorationOutcome,
     ExplorationRecord,
     LabelOrigin,
@@ -14,7 +22,7 @@ from voltaloop.report.history import (
     TaskRecord,
     TrainingRound,
 )
-from voltaloop.report.html import render_report, write_report
+from voltaloop.report.html import render_figures, render_report, write_page, write_report
 from voltaloop.report.operations import (
     CostRow,
     PoolLine,
@@ -50,6 +58,7 @@ __all__ = [
     "CampaignState",
     "CostRow",
     "Coverage",
+    "CurveRecord",
     "ExplorationOutcome",
     "ExplorationRecord",
     "FigureCard",
@@ -75,13 +84,17 @@ __all__ = [
     "headline_sentence",
     "origin_rows",
     "outcome_rows",
+    "parity_section",
     "pool_lines",
+    "render_figures",
     "render_report",
     "running_coverage",
     "running_tasks",
     "sections",
     "status_lines",
     "total_cost",
+    "training_section",
     "verdicts",
+    "write_page",
     "write_report",
 ]

@@ -6,7 +6,7 @@ Every card that has nothing to show says why.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,6 +61,13 @@ from voltaloop.report.tables import (
     outcome_rows,
     trust_bands,
 )
+from voltaloop.report.training import (
+    ErrorRow,
+    curve_panels,
+    errors_by_content,
+    errors_by_species,
+)
+from voltaloop.report.training_plots import curves_figure
 
 MOST_ROWS = 500
 LAST_TRAJECTORIES = 24
@@ -176,6 +183,29 @@ def sections(history: CampaignHistory) -> list[Section]:
             cards=tuple(_operations_cards(history)),
         ),
     ]
+
+
+def training_section(history: CampaignHistory) -> Section:
+    """How the potential learned, as a chapter of its own."""
+    return Section(
+        key="training",
+        title=f"Training of {history.name}",
+        lead=(
+            "How the members of the latest committee learned, and how the held-out error fell "
+            "with the number of labels."
+        ),
+        cards=(*training_cards(history), _learning_card(history)),
+    )
+
+
+def parity_section(history: CampaignHistory) -> Section:
+    """Predictions against the reference, as a chapter of its own."""
+    return Section(
+        key="parity",
+        title=f"Parity of {history.name}",
+        lead=_quality_lead(history),
+        cards=tuple(parity_cards(history)),
+    )
 
 
 def _answer_lead(history: CampaignHistory) -> str:
@@ -371,8 +401,9 @@ def _quality_lead(history: CampaignHistory) -> str:
 
 def _quality_cards(history: CampaignHistory) -> list[FigureCard | TableCard]:
     return [
-        *_parity_cards(history),
+        *parity_cards(history),
         _learning_card(history),
+        *training_cards(history),
         *_sigma_cards(history),
         _coverage_table(history),
         _running_card(history, "energy"),
@@ -380,18 +411,81 @@ def _quality_cards(history: CampaignHistory) -> list[FigureCard | TableCard]:
     ]
 
 
-def _parity_cards(history: CampaignHistory) -> list[FigureCard]:
+def training_cards(history: CampaignHistory) -> list[FigureCard | TableCard]:
+    """How the members of the latest committee learned."""
+    panels = curve_panels(history.curves)
+    members = len({curve.member for curve in history.curves})
+    return [
+        FigureCard(
+            key="training",
+            title="How the latest committee learned",
+            caption=(
+                f"From the engine's own log, {plural(members, 'member')}: errors on the frames "
+                "that a member learned from and on those held out from it."
+            ),
+            figure=curves_figure(panels) if panels else None,
+            empty="No training of this campaign has told how it went.",
+            wide=True,
+        )
+    ]
+
+
+def parity_cards(history: CampaignHistory) -> list[FigureCard | TableCard]:
+    """Potential against reference on the audit, and its errors by species and content."""
     audit = history.audit
+    forces = force_parity(audit)
     bars = " Bars below are the calibrated 95 % intervals."
+    known = forces is not None and len(forces.species) > 0
     return [
         _parity_card("energy", energy_parity(audit), NO_AUDIT, bars),
-        _parity_card("force", force_parity(audit), NO_AUDIT),
+        _parity_card("force", forces, NO_AUDIT),
+        FigureCard(
+            key="parity-species",
+            title="Forces by species",
+            caption="The same force components, coloured by the species of the atom.",
+            figure=plots.parity_figure(forces, "force component", "species")
+            if forces is not None and known
+            else None,
+            empty="The audit does not know the species of its atoms." if audit else NO_AUDIT,
+        ),
         _parity_card(
             "stress",
             stress_parity(audit),
             "The reference gives no stress, so there is none to compare." if audit else NO_AUDIT,
         ),
+        _errors_table(
+            "Errors by lithium content",
+            "frames",
+            errors_by_content(audit),
+            "Root mean squares over the audit frames of each content.",
+        ),
+        _errors_table(
+            "Force errors by species",
+            "components",
+            errors_by_species(audit),
+            "Root mean squares over the force components of the atoms of each species.",
+        ),
     ]
+
+
+def _errors_table(title: str, counted: str, rows: Sequence[ErrorRow], note: str) -> TableCard:
+    columns: list[tuple[str, Callable[[ErrorRow], float | None], int]] = [
+        ("energy (meV/atom)", lambda row: row.energy_meV_per_atom, 2),
+        ("force (eV/Å)", lambda row: row.force_eV_per_A, 3),
+        ("largest force error (eV/Å)", lambda row: row.largest_force_error_eV_per_A, 2),
+        ("stress (GPa)", lambda row: row.stress_GPa, 2),
+    ]
+    told = [column for column in columns if any(column[1](row) is not None for row in rows)]
+    return TableCard(
+        title=title,
+        headers=("", counted, *(header for header, _, _ in told)),
+        rows=tuple(
+            (row.group, str(row.n), *(fixed(value(row), digits) for _, value, digits in told))
+            for row in rows
+        ),
+        note=note,
+        empty=NO_AUDIT,
+    )
 
 
 def _parity_card(name: str, parity: Parity | None, empty: str, more: str = "") -> FigureCard:

@@ -87,6 +87,23 @@ class TrainingRound:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CurveRecord:
+    """How one member of the latest committee learned.
+
+    axis: what columns["axis"] counts (step, epoch, try, fit); the other columns, of the same
+    length: loss, energy (eV/atom), force (eV/Å), stress (eV/Å3) as root mean square errors on what
+    the member learned from, and with held_out_ before them on what it did not.
+    """
+
+    member: int
+    axis: str
+    columns: Mapping[str, Sequence[float | None]]
+
+    def __post_init__(self) -> None:
+        _same_length("CurveRecord", len(self.columns["axis"]), **self.columns)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TaskRecord:
     """One Doer's run in a pool; started_s is None while it waits, ended_s None while it runs.
 
@@ -134,7 +151,8 @@ class AuditRecord:
     """One audit frame, labelled and never trained on.
 
     Energies, energy_sigma and energy_t_width in eV/atom; forces, force_sigma and force_t_width:
-    (3 n_atoms,) in eV/Å, atom by atom, x y z; stresses: (6,) in GPa or None.
+    (3 n_atoms,) in eV/Å, atom by atom, x y z; stresses: (6,) in GPa or None; species: chemical
+    symbol of each atom, empty where it is not known.
     """
 
     x: float
@@ -150,8 +168,10 @@ class AuditRecord:
     force_t_width: Sequence[float] | None = None
     reference_stress: Sequence[float] | None = None
     predicted_stress: Sequence[float] | None = None
+    species: Sequence[str] = ()
 
     def __post_init__(self) -> None:
+        _same_length("AuditRecord", self.n_atoms, species=self.species or None)
         _same_length(
             "AuditRecord",
             3 * self.n_atoms,
@@ -204,6 +224,7 @@ class CampaignHistory:
     state: CampaignState
     labels: Sequence[LabelRecord] = ()
     rounds: Sequence[TrainingRound] = ()
+    curves: Sequence[CurveRecord] = ()
     tasks: Sequence[TaskRecord] = ()
     explorations: Sequence[ExplorationRecord] = ()
     audit: Sequence[AuditRecord] = ()

@@ -83,9 +83,28 @@ def render_report(history: CampaignHistory) -> str:
     )
 
 
+def render_figures(section: Section, kicker: str) -> str:
+    """A page of one chapter: its cards, without a campaign around them."""
+    return (
+        _environment()
+        .get_template("figures.html.j2")
+        .render(
+            title=section.title,
+            kicker=kicker,
+            section=section,
+            figures=_figures([section]),
+            plotly_js=get_plotlyjs(),
+        )
+    )
+
+
 def write_report(history: CampaignHistory, path: Path) -> Path:
-    """Write the page in one step, so that a reader never opens half of it."""
-    page = render_report(history)
+    """Write the report of a campaign."""
+    return write_page(render_report(history), path)
+
+
+def write_page(page: str, path: Path) -> Path:
+    """Write a page in one step, so that a reader never opens half of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     try:

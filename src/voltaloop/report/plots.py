@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import plotly.graph_objects as go
@@ -250,8 +250,11 @@ def _settling(
     )
 
 
-def parity_figure(parity: Parity, quantity: str) -> go.Figure:
-    """Prediction against reference, and below it the error, coloured by lithium content."""
+def parity_figure(
+    parity: Parity, quantity: str, by: Literal["content", "species"] = "content"
+) -> go.Figure:
+    """Prediction against reference, and below it the error, coloured by lithium content or by
+    species."""
     unit = parity.unit
     factor, error_unit = (1000.0, "meV/atom") if unit == "eV/atom" else (1.0, unit)
     low = float(min(parity.reference.min(), parity.predicted.min()))
@@ -263,11 +266,8 @@ def parity_figure(parity: Parity, quantity: str) -> go.Figure:
         "opacity": 0.85 if parity.n < 300 else 0.6,
     }
     traces: list[go.Scatter] = []
-    for x, colour in content_colours(parity.x.tolist()).items():
-        mask = parity.x == x
-        traces += _parity_traces(
-            parity, mask, factor, f"x = {content(x)}", {**style, "color": colour}
-        )
+    for name, mask, colour in _groups(parity, by):
+        traces += _parity_traces(parity, mask, factor, name, {**style, "color": colour})
     label = (
         f"RMSE {significant(factor * parity.rmse)} {error_unit}<br>"
         f"mean |error| {significant(factor * parity.mae)} {error_unit}<br>n = {parity.n}"
@@ -281,6 +281,18 @@ def parity_figure(parity: Parity, quantity: str) -> go.Figure:
         yaxis=axis(f"predicted ({unit})", range=span, domain=[0.37, 1]),
         yaxis2=axis(f"error<br>({error_unit})", domain=[0, 0.3]),
     )
+
+
+def _groups(parity: Parity, by: Literal["content", "species"]) -> list[tuple[str, Any, str]]:
+    """Name, mask and colour of each group of points."""
+    if by == "content":
+        colours = content_colours(parity.x.tolist()).items()
+        return [(f"x = {content(x)}", parity.x == x, colour) for x, colour in colours]
+    symbols = sorted(set(parity.species.tolist()))
+    return [
+        (symbol, parity.species == symbol, colour)
+        for symbol, colour in zip(symbols, _cycled(len(symbols)), strict=True)
+    ]
 
 
 def _parity_traces(

@@ -26,6 +26,8 @@ MOST_POINTS = 4000
 
 WORST_KEPT = 50
 
+NO_SPECIES: NDArray[np.str_] = np.empty(0, dtype=np.str_)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Coverage:
@@ -57,7 +59,8 @@ class RunningCoverage:
 class Parity:
     """Reference against prediction: (n_shown,) each, all in ``unit``; sigma may be empty.
 
-    rmse, mae and n are of all points, also those thinned away.
+    species: the atoms' chemical symbols, empty where there are none or they are not known. rmse,
+    mae and n are of all points, also those thinned away.
     """
 
     unit: str
@@ -65,6 +68,7 @@ class Parity:
     reference: FloatArray
     predicted: FloatArray
     sigma: FloatArray
+    species: NDArray[np.str_]
     rmse: float
     mae: float
     n: int
@@ -150,7 +154,15 @@ def force_parity(audit: Sequence[AuditRecord]) -> Parity | None:
         _joined([a.reference_forces for a in audit]),
         _joined([a.predicted_forces for a in audit]),
         _joined([a.force_sigma for a in audit]),
+        force_species(audit),
     )
+
+
+def force_species(audit: Sequence[AuditRecord]) -> NDArray[np.str_]:
+    """Chemical symbol of every force component; empty where a record does not know its own."""
+    if not all(a.species for a in audit):
+        return NO_SPECIES
+    return np.repeat([symbol for a in audit for symbol in a.species], 3)
 
 
 def stress_parity(audit: Sequence[AuditRecord]) -> Parity | None:
@@ -174,7 +186,12 @@ def _joined(parts: Sequence[Sequence[float]]) -> FloatArray:
 
 
 def _parity(
-    unit: str, x: FloatArray, reference: FloatArray, predicted: FloatArray, sigma: FloatArray
+    unit: str,
+    x: FloatArray,
+    reference: FloatArray,
+    predicted: FloatArray,
+    sigma: FloatArray,
+    species: NDArray[np.str_] = NO_SPECIES,
 ) -> Parity | None:
     if len(reference) == 0:
         return None
@@ -186,6 +203,7 @@ def _parity(
         reference=reference[shown],
         predicted=predicted[shown],
         sigma=sigma[shown] if len(sigma) else sigma,
+        species=species[shown] if len(species) else species,
         rmse=float(np.sqrt(np.mean(error**2))),
         mae=float(np.mean(np.abs(error))),
         n=len(error),
