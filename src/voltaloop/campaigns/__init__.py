@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from voltaloop.campaigns.history import campaign_history
     from voltaloop.campaigns.minds import new_mind
     from voltaloop.campaigns.quarantine import decide, quarantined
-    from voltaloop.campaigns.running import Ending, check, run_campaign
+    from voltaloop.campaigns.running import Ending, check, notice, run_campaign
     from voltaloop.campaigns.template import campaign_template
 
 _HOMES = {
@@ -28,6 +28,7 @@ _HOMES = {
     "Ending": "running",
     "check": "running",
     "new_mind": "minds",
+    "notice": "running",
     "decide": "quarantine",
     "quarantined": "quarantine",
     "run_campaign": "running",
@@ -52,6 +53,7 @@ __all__ = [
     "decide",
     "export_labels",
     "new_mind",
+    "notice",
     "parse_campaign",
     "quarantined",
     "read_campaign_file",

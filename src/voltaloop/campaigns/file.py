@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, TypeVar, get_args
 from urllib.parse import urlsplit
 
 import yaml
@@ -142,7 +142,7 @@ class ReferenceSection(EngineSection):
 class PotentialSection(EngineSection):
     """The force field that learns."""
 
-    engine: str = Field("pod", description="pod")
+    engine: str = Field("pod", description="pod, gap, mace, chgnet or deepmd")
 
 
 class Explore(Section):
@@ -381,21 +381,33 @@ class _UniqueKeys(yaml.SafeLoader):
         return super().construct_mapping(node, deep=deep)
 
 
-def parse_campaign(text: str, where: str) -> CampaignFile:
-    """The campaign in ``text``; ``where`` names it in errors."""
+S = TypeVar("S", bound=Section)
+
+
+def parse_as(model: type[S], text: str, where: str, hint: tuple[str, str]) -> S:
+    """YAML as a model; hint: keys that it begins with, and how to begin such a file.
+
+    Raises CampaignFileError with every mistake found.
+    """
     try:
         data = _UniqueKeys(text).get_single_data()
     except (yaml.YAMLError, ValueError) as err:  # ValueError: an impossible date, for example
         raise CampaignFileError(f"{where} is not valid YAML: {err}") from err
     if not isinstance(data, Mapping):
+        keys, how = hint
         raise CampaignFileError(
-            f"{where}: expected keys such as name and material, got {type(data).__name__}. "
-            "Write a commented example with: voltaloop init NAME"
+            f"{where}: expected keys such as {keys}, got {type(data).__name__}. {how}"
         )
     try:
-        campaign = CampaignFile.model_validate(dict(data))
+        return model.model_validate(dict(data))
     except ValidationError as err:
-        raise CampaignFileError(_explained(where, err, CampaignFile)) from err
+        raise CampaignFileError(explained(where, err, model)) from err
+
+
+def parse_campaign(text: str, where: str) -> CampaignFile:
+    """The campaign in ``text``; ``where`` names it in errors."""
+    hint = "name and material", "Write a commented example with: voltaloop init NAME"
+    campaign = parse_as(CampaignFile, text, where, hint)
     check_engine(REFERENCES, campaign.reference, "reference", where)
     _check_ladder(campaign.reference, where)
     _check_pools(campaign.resources, where)
@@ -422,7 +434,7 @@ def check_engine(
         return model.model_validate(section.options)
     except ValidationError as err:
         own = tuple(type(section).model_fields)
-        raise CampaignFileError(_explained(where, err, model, (key,), own)) from err
+        raise CampaignFileError(explained(where, err, model, (key,), own)) from err
 
 
 def _check_ladder(section: ReferenceSection, where: str) -> None:
@@ -433,7 +445,7 @@ def _check_ladder(section: ReferenceSection, where: str) -> None:
             model.model_validate(rung.applied_to(section.options))
         except ValidationError as err:
             place = ("reference", "ladder", str(index), "options")
-            raise CampaignFileError(_explained(where, err, model, place)) from err
+            raise CampaignFileError(explained(where, err, model, place)) from err
 
 
 def _check_pools(resources: Resources, where: str) -> None:
@@ -448,7 +460,7 @@ def _check_pools(resources: Resources, where: str) -> None:
         except ValidationError as err:
             place = ("resources", name)
             raise CampaignFileError(
-                _explained(where, err, backend.Settings, place, ("executor",))
+                explained(where, err, backend.Settings, place, ("executor",))
             ) from err
 
 
@@ -488,7 +500,7 @@ def build_engine(registry: Registry[Any], section: EngineSection) -> Any:
     return engine(engine.Settings.model_validate(section.options))
 
 
-def _explained(
+def explained(
     where: str,
     err: ValidationError,
     model: type[BaseModel],
@@ -560,12 +572,13 @@ def _place(model: type[BaseModel] | None, location: Iterable[Any]) -> _Place:
             owner = model
             field = None if owner is None else owner.model_fields.get(part)
             description = None if field is None else field.description
-            model = None if field is None else _model_in(field.annotation)
+            model = None if field is None else model_in(field.annotation)
     known = [] if owner is None else list(owner.model_fields)
     return _Place(path=path, known=known, description=description)
 
 
-def _model_in(annotation: Any) -> type[BaseModel] | None:
+def model_in(annotation: Any) -> type[BaseModel] | None:
+    """The model that a field of this annotation holds, where it can hold one."""
     candidates = [annotation, *get_args(annotation)]
     models = [c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)]
     return models[0] if models else None

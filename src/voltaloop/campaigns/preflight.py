@@ -163,7 +163,8 @@ class _Trial:
         frames = starting_frames(self._cell, count=count, rattle=0.08, strain=0.02, seed=1)
         species = [chemical_symbols[z] for z in sorted({int(z) for z in self._cell.numbers})]
         new = [self._morse_labelled(frame) for frame in frames]
-        return self._tasks.train(0, species, new, None)
+        brief = POTENTIALS.load(self._campaign.potential.engine).BRIEF
+        return self._tasks.train(0, species, new, None, brief)
 
     def _explore(self) -> Task:
         return self._tasks.brief_run(self._ordering(), self._results["train"], steps=STEPS)

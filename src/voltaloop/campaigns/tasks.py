@@ -32,7 +32,9 @@ class CampaignTasks:
             "reference": {"engine": reference.engine, "options": reference.options},
             "gate": reference.gate.model_dump(exclude_defaults=True),
         }
-        self._potential = {"potential": {"engine": potential.engine, "options": potential.options}}
+        self._potential: dict[str, Any] = {
+            "potential": {"engine": potential.engine, "options": potential.options}
+        }
         self._relaxation = {
             "pressure_GPa": campaign.explore.pressure_GPa,
             "force_limit": RELAX_FORCE_LIMIT,
@@ -66,10 +68,13 @@ class CampaignTasks:
         species: Sequence[str],
         new: Sequence[Labelled],
         previous: Json | None,
+        options: Json | None = None,
     ) -> Task:
+        """``options``: what of the potential's options is otherwise for this training."""
         kept = None if previous is None else {key: previous[key] for key in KEPT_FROM_TRAINING}
+        potential = self._potential["potential"]
         inputs = {
-            **self._potential,
+            "potential": {**potential, "options": {**potential["options"], **(options or {})}},
             "species": list(species),
             "new": [[one.frame, one.label] for one in new],
             "previous": kept,

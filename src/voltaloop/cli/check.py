@@ -38,7 +38,7 @@ def check(
     Exit code 0: ready, 1: something failed, 2: bad input.
     """
     from voltaloop.campaigns import check as validate
-    from voltaloop.campaigns import read_campaign_file
+    from voltaloop.campaigns import notice, read_campaign_file
     from voltaloop.campaigns.preflight import preflight, runs_code, where_tasks_run
     from voltaloop.core.durations import parse_duration
     from voltaloop.core.errors import CampaignFileError
@@ -51,6 +51,8 @@ def check(
     base = file.resolve().parent
     out_console = console()
     out_console.print(validate(campaign, base), markup=False, soft_wrap=True)
+    if said := notice(campaign):
+        out_console.print(said, markup=False, soft_wrap=True)
     out_console.print("Code and commands that this file runs:", soft_wrap=True)
     for what in runs_code(campaign) or ["nothing beyond voltaloop and its engines"]:
         out_console.print(f"  {what}", markup=False, soft_wrap=True)

@@ -15,8 +15,10 @@ def validate(
 
     Nothing is run and nothing is written. Exit code 2 and the reasons when something is wrong.
     """
-    from voltaloop.campaigns import check, read_campaign_file
+    from voltaloop.campaigns import check, notice, read_campaign_file
 
     campaign, _ = read_campaign_file(file)
     summary = check(campaign, file.resolve().parent)
     console().print(f"{file} is valid: {summary}")
+    if said := notice(campaign):
+        console().print(said, markup=False, soft_wrap=True)

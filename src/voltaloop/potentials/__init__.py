@@ -39,10 +39,12 @@ class PotentialClass(Protocol):
     """The class of a potential: its settings model, and a constructor that takes one.
 
     NOTICE: what a user must know before using it, such as the terms of a licence; mostly empty.
+    BRIEF: options that make a training as brief as possible, to see whether it works at all.
     """
 
     Settings: ClassVar[type[BaseModel]]
     NOTICE: ClassVar[str]
+    BRIEF: ClassVar[Mapping[str, Any]]
 
     def __call__(self, settings: Any, /) -> Potential: ...
 

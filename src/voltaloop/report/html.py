@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,7 +62,7 @@ def render_report(history: CampaignHistory) -> str:
     chapters = sections(history)
     found = headline(history)
     return (
-        _environment()
+        environment()
         .get_template("report.html.j2")
         .render(
             history=history,
@@ -76,7 +77,7 @@ def render_report(history: CampaignHistory) -> str:
             verdicts=verdicts(history),
             marks=_MARKS,
             sections=chapters,
-            figures=_figures(chapters),
+            figures=figures_of(chapters),
             facts=_facts(history),
             plotly_js=get_plotlyjs(),
         )
@@ -86,13 +87,13 @@ def render_report(history: CampaignHistory) -> str:
 def render_figures(section: Section, kicker: str) -> str:
     """A page of one chapter: its cards, without a campaign around them."""
     return (
-        _environment()
+        environment()
         .get_template("figures.html.j2")
         .render(
             title=section.title,
             kicker=kicker,
             section=section,
-            figures=_figures([section]),
+            figures=figures_of([section]),
             plotly_js=get_plotlyjs(),
         )
     )
@@ -128,19 +129,20 @@ _MARKS = {
 }
 
 
-def _environment() -> Environment:
-    environment = Environment(
+def environment() -> Environment:
+    """The templates; a name that they do not know is an error."""
+    templates = Environment(
         loader=PackageLoader("voltaloop.report"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.tests["table"] = lambda card: isinstance(card, TableCard)
-    return environment
+    templates.tests["table"] = lambda card: isinstance(card, TableCard)
+    return templates
 
 
-def _figures(chapters: list[Section]) -> dict[str, Any]:
+def figures_of(chapters: Sequence[Section]) -> dict[str, Any]:
     """Figure key → {data, layout}, ready for JSON; numpy arrays travel as base64."""
     return {
         card.key: json.loads(card.figure.to_json())

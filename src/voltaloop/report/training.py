@@ -18,7 +18,7 @@ from voltaloop.report.quality import (
 )
 
 PANELS = {
-    "loss": ("loss", "", 1.0),
+    "loss": ("loss", "engine's own", 1.0),
     "energy": ("energy RMSE", "meV/atom", MEV),
     "force": ("force RMSE", "eV/Å", 1.0),
     "stress": ("stress RMSE", "GPa", EV_PER_A3_IN_GPA),
@@ -26,10 +26,10 @@ PANELS = {
 """Column of a curve: its title, the unit people read, and that unit in the column's own."""
 
 AXES = {
-    "step": "training step",
-    "epoch": "epoch",
-    "try": "better setting found by the search",
-    "fit": "fit",
+    "step": "training step (number)",
+    "epoch": "epoch (number)",
+    "try": "better setting found by the search (number)",
+    "fit": "fit (number)",
 }
 
 

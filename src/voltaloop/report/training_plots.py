@@ -28,7 +28,7 @@ def curves_figure(panels: Sequence[CurvePanel]) -> go.Figure:
         xaxis=axis(panels[0].axis, anchor=f"y{_number(last)}", mirror="all", ticks=""),
         **{
             f"yaxis{_number(index)}": logarithmic(
-                f"{panel.title}<br>({panel.unit})" if panel.unit else panel.title,
+                f"{panel.title}<br>({panel.unit})",
                 [value for line in panel.lines for value in line.values],
                 domain=_domain(index, len(panels)),
             )

@@ -194,6 +194,11 @@ class PotentialContract:
         settings: type[BaseModel] = potential.Settings
         return settings
 
+    def test_the_options_of_a_brief_training_are_options(self) -> None:
+        potential: Any = self.make_potential()
+        assert set(potential.BRIEF) <= set(self._settings().model_fields)
+        assert isinstance(potential.NOTICE, str)
+
     def test_it_learns_the_model_system(self, committee: Committee) -> None:
         frames = model_frames(10, seed=99)
         pairs = [(committee.predict(f, stress=self.has_stress), model_label(f)) for f in frames]

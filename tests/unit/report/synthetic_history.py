@@ -12,6 +12,7 @@ import numpy as np
 from voltaloop.report import (
     AuditRecord,
     CampaignHistory,
+    CurveRecord,
     ExplorationRecord,
     LabelRecord,
     RefusalRecord,
@@ -57,6 +58,7 @@ def full_history() -> CampaignHistory:
         state="finished",
         labels=_labels(rng),
         rounds=_rounds(rng),
+        curves=_curves(),
         tasks=_tasks(rng),
         explorations=_explorations(rng),
         audit=audit,
@@ -343,9 +345,37 @@ def _audit(rng: np.random.Generator) -> list[AuditRecord]:
                 force_sigma=sigma.tolist(),
                 reference_stress=stress.tolist(),
                 predicted_stress=(stress + rng.normal(0, 0.5, size=6)).tolist(),
+                species=["Li"] * (n_atoms - 12) + ["Ni"] * 4 + ["O"] * 8,
             )
         )
     return records
+
+
+def _curves() -> list[CurveRecord]:
+    """Four members of a network over 200 epochs; the first epoch has no held-out error yet."""
+    rng = np.random.default_rng(17)
+    epochs = np.arange(0, 200, 5)
+    fall = 0.05 + np.exp(-epochs / 40)
+
+    def noisy(level: float, first: float | None) -> list[float | None]:
+        values = (level * fall * rng.lognormal(0, 0.08, len(epochs))).tolist()
+        return [first, *values[1:]] if first is None else values
+
+    return [
+        CurveRecord(
+            member=member,
+            axis="epoch",
+            columns={
+                "axis": epochs.tolist(),
+                "loss": noisy(10.0, 0.0),
+                "held_out_loss": noisy(13.0, None),
+                "held_out_energy": noisy(0.05, None),
+                "held_out_force": noisy(0.8, None),
+                "held_out_stress": noisy(0.01, None),
+            },
+        )
+        for member in range(4)
+    ]
 
 
 def _refusals() -> list[RefusalRecord]:

@@ -72,6 +72,7 @@ class Pod:
 
     Settings: ClassVar[type[PodSettings]] = PodSettings
     NOTICE: ClassVar[str] = ""
+    BRIEF: ClassVar[Mapping[str, Any]] = {}
 
     settings: PodSettings
 
