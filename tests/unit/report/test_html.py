@@ -123,6 +123,8 @@ def test_a_full_page_shows_every_figure(full_page):
         "parity-energy",
         "parity-force",
         "parity-stress",
+        "parity-species",
+        "training",
         "learning",
         "sigma-energy",
         "sigma-forces",
