@@ -10,7 +10,7 @@ from voltaloop.campaigns import parse_campaign
 from voltaloop.cli.app import app
 from voltaloop.core import CampaignFileError, CampaignFolderError, StructureError, VoltaloopError
 
-COMMANDS = ("init", "validate", "run", "status", "report", "export", "schema")
+COMMANDS = ("init", "validate", "run", "status", "report", "plot", "export", "schema")
 FILE = "name: lno\nmaterial: {structure: LiNiO2}\n"
 FAST_CHECKS = "reference: {engine: ase, calculator: 'ase.calculators.emt:EMT'}\n"
 
@@ -54,6 +54,7 @@ def test_without_a_command_the_help_is_shown_with_the_way_to_begin() -> None:
         ("run", ["runs/NAME", "Ctrl-C or SIGTERM", "130: stopped", "--quiet", "answer.json"]),
         ("status", ["labels, errors, running tasks", "runs/NAME"]),
         ("report", ["opens offline", "DIR/report.html"]),
+        ("plot", ["training: loss and error curves", "never trained on", "forces in eV/Å"]),
         ("export", ["energies in eV, forces in eV/Å, stress in eV/Å3", "default: extxyz"]),
         ("schema", ["JSON schema of the campaign file"]),
     ],
@@ -134,9 +135,9 @@ def test_a_missing_campaign_file_is_said(command: str) -> None:
     assert list(Path().iterdir()) == []
 
 
-@pytest.mark.parametrize("command", ["status", "report", "export"])
+@pytest.mark.parametrize("command", ["status", "report", "plot training", "plot parity", "export"])
 def test_reading_a_folder_that_is_none_is_refused(command: str) -> None:
-    assert "is no campaign folder" in refusal(CampaignFolderError, command, "runs/none")
+    assert "is no campaign folder" in refusal(CampaignFolderError, *command.split(), "runs/none")
     assert list(Path().iterdir()) == []
 
 
