@@ -414,14 +414,13 @@ def _quality_cards(history: CampaignHistory) -> list[FigureCard | TableCard]:
 def training_cards(history: CampaignHistory) -> list[FigureCard | TableCard]:
     """How the members of the latest committee learned."""
     panels = curve_panels(history.curves)
-    members = len({curve.member for curve in history.curves})
     return [
         FigureCard(
             key="training",
             title="How the latest committee learned",
             caption=(
-                f"From the engine's own log, {plural(members, 'member')}: errors on the frames "
-                "that a member learned from and on those held out from it."
+                "From the engine's own log: errors on the frames that a member learned from and on "
+                "those held out from it; one line for each member that is trained by itself."
             ),
             figure=curves_figure(panels) if panels else None,
             empty="No training of this campaign has told how it went.",
@@ -455,20 +454,22 @@ def parity_cards(history: CampaignHistory) -> list[FigureCard | TableCard]:
         ),
         _errors_table(
             "Errors by lithium content",
-            "frames",
+            ("x", "frames"),
             errors_by_content(audit),
             "Root mean squares over the audit frames of each content.",
         ),
         _errors_table(
             "Force errors by species",
-            "components",
+            ("species", "components"),
             errors_by_species(audit),
             "Root mean squares over the force components of the atoms of each species.",
         ),
     ]
 
 
-def _errors_table(title: str, counted: str, rows: Sequence[ErrorRow], note: str) -> TableCard:
+def _errors_table(
+    title: str, headers: tuple[str, str], rows: Sequence[ErrorRow], note: str
+) -> TableCard:
     columns: list[tuple[str, Callable[[ErrorRow], float | None], int]] = [
         ("energy (meV/atom)", lambda row: row.energy_meV_per_atom, 2),
         ("force (eV/Å)", lambda row: row.force_eV_per_A, 3),
@@ -478,7 +479,7 @@ def _errors_table(title: str, counted: str, rows: Sequence[ErrorRow], note: str)
     told = [column for column in columns if any(column[1](row) is not None for row in rows)]
     return TableCard(
         title=title,
-        headers=("", counted, *(header for header, _, _ in told)),
+        headers=(*headers, *(header for header, _, _ in told)),
         rows=tuple(
             (row.group, str(row.n), *(fixed(value(row), digits) for _, value, digits in told))
             for row in rows

@@ -113,7 +113,7 @@ def _content_row(x: float, audit: Sequence[AuditRecord]) -> ErrorRow:
     if energy is None or force is None:
         raise ValueError("Expected at least one audit frame of the content, got none.")
     return ErrorRow(
-        group=f"x = {x:g}",
+        group=f"{x:g}",
         n=len(audit),
         energy_meV_per_atom=MEV * energy.rmse,
         force_eV_per_A=force.rmse,

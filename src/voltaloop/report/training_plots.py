@@ -16,6 +16,8 @@ PANEL_HEIGHT = 190
 def curves_figure(panels: Sequence[CurvePanel]) -> go.Figure:
     """One panel below the other over the same axis; a line for each member, logarithmic."""
     last = len(panels) - 1
+    ends = [max(line.axis) for panel in panels for line in panel.lines]
+    ticks = {"dtick": 1} if max(ends) <= 10 else {}
     seen: set[bool] = set()
     traces = [
         _trace(line, panel, _number(index), seen)
@@ -25,7 +27,7 @@ def curves_figure(panels: Sequence[CurvePanel]) -> go.Figure:
     return figure(
         traces,
         height=90 + PANEL_HEIGHT * len(panels),
-        xaxis=axis(panels[0].axis, anchor=f"y{_number(last)}", mirror="all", ticks=""),
+        xaxis=axis(panels[0].axis, anchor=f"y{_number(last)}", mirror="all", ticks="", **ticks),
         **{
             f"yaxis{_number(index)}": logarithmic(
                 f"{panel.title}<br>({panel.unit})",

@@ -46,7 +46,7 @@ def test_errors_of_a_species_are_those_of_its_atoms_by_hand() -> None:
 def test_errors_of_a_content_are_those_of_its_frames_by_hand() -> None:
     audit = [record(1.0, 0.003), record(1.0, -0.001), record(0.0, 0.002)]
     full, empty = errors_by_content(audit)
-    assert (full.group, full.n, empty.group, empty.n) == ("x = 1", 2, "x = 0", 1)
+    assert (full.group, full.n, empty.group, empty.n) == ("1", 2, "0", 1)
     assert full.energy_meV_per_atom == pytest.approx(np.sqrt((9 + 1) / 2))
     assert empty.energy_meV_per_atom == pytest.approx(2.0)
     assert full.stress_GPa is None
