@@ -1,0 +1,6 @@
+"""The clusters that these tests share with those of the example."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "support"))
