@@ -124,6 +124,32 @@ def test_another_process_computes_no_row_again(monkeypatch: pytest.MonkeyPatch) 
     np.testing.assert_array_equal(_weights(there), _weights(here))
 
 
+def test_labels_without_stress_cost_no_rows_of_stress() -> None:
+    memo, examples = DictMemo(), model_examples(12)
+    bare = [replace(one, label=replace(one.label, stress=None)) for one in examples]
+    trained = train(bare, memo, SETTLED)
+    assert all("stress" not in rows for rows in memo.kept.values())
+    assert "stress" not in trained.held_out
+    again = train([*bare[:-1], examples[-1]], memo, SETTLED)
+    assert "stress" in again.held_out
+    assert memo.puts == 13
+
+
+def test_without_stress_no_weight_of_it_is_searched(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[float] = []
+
+    def noted(examples: fit.Examples, hyper: fit.Hyperparameters) -> fit.Fit:
+        tried.append(hyper.stress)
+        return once(examples, hyper)
+
+    once = fit.fit_committee
+    monkeypatch.setattr(fit, "fit_committee", noted)
+    bare = [replace(one, label=replace(one.label, stress=None)) for one in model_examples(12)]
+    train(bare)
+    assert len(tried) > 1
+    assert set(tried) == {fit.Hyperparameters().stress}
+
+
 def _fail(*_: object, **__: object) -> None:
     raise AssertionError("design rows were computed again")
 

@@ -162,7 +162,7 @@ def search(examples: Examples, start: Hyperparameters) -> list[Fit]:
     improved = True
     while improved:
         improved = False
-        for candidate in _neighbours(best.hyperparameters):
+        for candidate in _neighbours(best.hyperparameters, examples):
             if candidate in tried:
                 continue
             try:
@@ -193,8 +193,11 @@ def fit_or_stiffen(examples: Examples, hyper: Hyperparameters) -> Fit:
             hyper = replace(hyper, ridge=hyper.ridge * GRID_STEP)
 
 
-def _neighbours(hyper: Hyperparameters) -> Iterator[Hyperparameters]:
+def _neighbours(hyper: Hyperparameters, examples: Examples) -> Iterator[Hyperparameters]:
+    has_stress = any("stress" in equations for equations in examples.frames)
     for name, (low, high) in LIMITS.items():
+        if name == "stress" and not has_stress:
+            continue
         for factor in (GRID_STEP, 1 / GRID_STEP):
             value = float(f"{getattr(hyper, name) * factor:.3g}")
             if low <= value <= high:

@@ -105,7 +105,8 @@ class Pod:
         identity = digest_of([basis.model_dump(), list(species), self.settings.members])
         memory = self._memory(identity, species, examples)
         for example in examples[len(memory.known) :]:
-            rows = rows_of(example.frame, basis, species, memo)
+            stress = example.label.stress is not None
+            rows = rows_of(example.frame, basis, species, memo, stress=stress)
             offset = _offset(example.frame, memory.offsets, species)
             memory.examples.add(equations(rows, example.frame, example.label, offset))
             memory.known.append(example)
@@ -161,13 +162,16 @@ def _same(one: Example, other: Example) -> bool:
     )
 
 
-def rows_of(frame: Frame, basis: PodBasis, species: tuple[str, ...], memo: Memo) -> DesignRows:
-    """Design rows from the memo, or computed and kept there."""
-    key = digest_of(["pod-rows-1", basis.model_dump(), list(species), frame.digest])
+def rows_of(
+    frame: Frame, basis: PodBasis, species: tuple[str, ...], memo: Memo, *, stress: bool = True
+) -> DesignRows:
+    """Design rows from the memo, or computed and kept there; those of the stress cost most."""
+    kind = "pod-rows-1" if stress else "pod-rows-without-stress-1"
+    key = digest_of([kind, basis.model_dump(), list(species), frame.digest])
     kept = memo.memo_get(key)
     if kept is not None:
         return DesignRows.from_arrays(kept)
-    rows = design_rows(frame, basis, species)
+    rows = design_rows(frame, basis, species, stress=stress)
     memo.memo_put(key, **rows.to_arrays())
     return rows
 
