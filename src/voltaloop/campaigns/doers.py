@@ -87,10 +87,10 @@ def perform(root: str, task: Task) -> Outcome:
     store = ArtifactStore(root)
     if (known := store.results_get(task.id)) is not None:
         return Outcome.from_json(known)
-    started, cpu = time.time(), _cpu_seconds()
+    started, cpu = time.time(), cpu_seconds()
     with _scratch(scratch_of(root)):
         result = DOERS[task.function].run(task.inputs, store)
-    outcome = Outcome(result=result, started=started, ended=time.time(), cpu_s=_cpu_seconds() - cpu)
+    outcome = Outcome(result=result, started=started, ended=time.time(), cpu_s=cpu_seconds() - cpu)
     store.results_put(task.id, outcome.to_json())
     return outcome
 
@@ -128,7 +128,7 @@ def _scratch(folder: Path) -> Iterator[None]:
         tempfile.tempdir = before
 
 
-def _cpu_seconds() -> float:
+def cpu_seconds() -> float:
     """CPU seconds of this process and of the programs it has waited for."""
     usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(usage.ru_utime + usage.ru_stime for usage in usages)

@@ -11,6 +11,7 @@ import typer
 
 from voltaloop.cli import (
     check,
+    compare,
     export,
     init,
     plot,
@@ -42,6 +43,7 @@ app.command("validate")(validate.validate)
 app.command("check")(check.check)
 app.command("run")(run.run)
 app.command("status")(status.status)
+app.command("compare")(compare.compare)
 app.command("quarantine")(quarantine.quarantine)
 app.command("report")(report.report)
 app.command("plot")(plot.plot)

@@ -30,6 +30,10 @@ class StructureError(VoltaloopError):
     """A structure cannot be used: unreadable, no lithium, atoms overlap, content unreachable."""
 
 
+class LabelledSetError(VoltaloopError):
+    """A set of labelled frames cannot be used: unreadable, without a key, not finite, empty."""
+
+
 class UnknownBackendError(VoltaloopError):
     """A name that no registered backend has."""
 

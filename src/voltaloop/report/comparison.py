@@ -10,6 +10,7 @@ from typing import Any, Literal
 from voltaloop.report.formats import (
     MISSING,
     duration,
+    fixed,
     percent,
     plural,
     significant,
@@ -218,7 +219,7 @@ def _coverages(mean: Mean, quantity: str) -> str:
     raw, calibrated = mean.of(f"coverage_{quantity}_raw"), mean.of(f"coverage_{quantity}")
     if raw is None:
         return MISSING
-    return f"{percent(raw).removesuffix('\u00a0%')} → {percent(calibrated)}"
+    return f"{fixed(100 * raw, 0)} → {percent(calibrated)}"
 
 
 def failures(comparison: Comparison) -> list[str]:
@@ -267,45 +268,34 @@ def comparison_sentence(comparison: Comparison) -> str:
     if size is None:
         return "No potential could be measured."
     at = [mean for mean in means(comparison) if mean.n_train == size and mean.finished]
-    force = _least(at, "force_rmse_eV_per_A")
-    energy = _least(at, "energy_rmse_meV_per_atom")
-    said = (
-        f"Trained on {plural(size, 'frame')}, {force.potential} has the smallest force error, "
-        f"{significant(force.of('force_rmse_eV_per_A'))} eV/Å"
-    )
+    force, energy = _least(at, "force_rmse_eV_per_A"), _least(at, "energy_rmse_meV_per_atom")
+    forces = f"{significant(force.of('force_rmse_eV_per_A'))} eV/Å"
+    energies = f"{significant(energy.of('energy_rmse_meV_per_atom'))} meV/atom"
+    trained = f"Trained on {plural(size, 'frame')}, {force.potential} has"
     if len(at) == 1:
-        return (
-            said.replace("the smallest force error", "a force error of").replace(
-                "a force error of, ", "a force error of "
-            )
-            + f" and an energy error of {significant(energy.of('energy_rmse_meV_per_atom'))} meV/atom."
+        return f"{trained} a force error of {forces} and an energy error of {energies}."
+    if force is energy:
+        best = f"the smallest errors, {forces} and {energies}."
+    else:
+        best = (
+            f"the smallest force error, {forces}, and {energy.potential} the smallest energy "
+            f"error, {energies}."
         )
-    told = f"{significant(energy.of('energy_rmse_meV_per_atom'))} meV/atom"
-    said += (
-        f", and the smallest energy error, {told}."
-        if energy is force
-        else f"; {energy.potential} has the smallest energy error, {told}."
-    )
-    return said + _cheapest(at)
+    return f"{trained} {best}{_cheapest(at)}"
 
 
 def _cheapest(at: Sequence[Mean]) -> str:
-    said = ""
+    """Whose retraining takes the least CPU, and whose MD is the fastest, where it was measured."""
+    said = []
     if any(mean.of("retrain_cpu_s") is not None for mean in at):
         cheap = _least(at, "retrain_cpu_s")
-        said += (
-            f" {cheap.potential} is the cheapest to retrain, "
-            f"{duration(cheap.of('retrain_cpu_s'))} of CPU"
-        )
+        cost = duration(cheap.of("retrain_cpu_s"))
+        said.append(f"{cheap.potential} is the cheapest to retrain ({cost} of CPU)")
     if any(mean.of("atom_steps_per_s") is not None for mean in at):
         fast = max(at, key=lambda mean: mean.of("atom_steps_per_s") or 0.0)
-        speed = f"{significant(fast.of('atom_steps_per_s'))} atom-steps/s"
-        said += (
-            f"; {fast.potential} is the fastest, {speed}"
-            if said
-            else (f" {fast.potential} is the fastest, {speed}")
-        )
-    return f"{said}." if said else ""
+        speed = significant(fast.of("atom_steps_per_s"))
+        said.append(f"{fast.potential} is the fastest in MD ({speed} atom-steps/s)")
+    return f" {'; '.join(said)}." if said else ""
 
 
 def _least(at: Sequence[Mean], quantity: str) -> Mean:
@@ -319,10 +309,10 @@ def _least(at: Sequence[Mean], quantity: str) -> Mean:
 MEANING = (
     "Errors are root mean squares of the committee mean on frames that were never trained on. "
     "Training is from nothing; retraining goes on from that committee with {new} more frames, as a "
-    "campaign does after every batch. Atom-steps/s: molecular dynamics with the committee mean, as a "
-    "campaign explores. 95 % covers: share of true errors inside the 95 % interval, raw (Student-t "
-    "of the members) → calibrated (fitted on one half of the test frames, counted on the other). "
-    "Memory: largest resident memory of the process with its programs."
+    "campaign does after every batch. Atom-steps/s: molecular dynamics with the committee mean, as "
+    "a campaign explores. 95 % covers: share of true errors inside the 95 % interval, raw "
+    "(Student-t of the members) → calibrated (fitted on one half of the test frames, counted on "
+    "the other). Memory: largest resident memory of the process with its programs."
 )
 
 
