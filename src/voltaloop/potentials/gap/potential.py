@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from voltaloop.core import FloatArray
+from voltaloop.core import FloatArray, Frame, Label
 from voltaloop.core.training import Curve, Example, Memo, Previous, Trained
 from voltaloop.potentials.blocks import (
     Evaluator,
@@ -73,15 +73,13 @@ class Gap:
             models=tuple(models),
             meta={"uncertainty": settings.uncertainty},
         )
+        evaluators = [_remembering(evaluate) for evaluate in committee.evaluators]
         return Trained(
             committee=committee,
             descriptors=descriptors_of(examples, species, memo),
-            held_out=held_out_errors(committee.evaluators, examples),
+            held_out=held_out_errors(evaluators, examples),
             hyperparameters={},
-            curves=[
-                _curve(k, settings.members, one, examples)
-                for k, one in enumerate(committee.evaluators)
-            ],
+            curves=[_curve(k, settings.members, one, examples) for k, one in enumerate(evaluators)],
         )
 
     def _one_body(self, species: Sequence[str], examples: Sequence[Example]) -> dict[str, float]:
@@ -99,10 +97,24 @@ class Gap:
         return {symbol: given[symbol] for symbol in species}
 
 
+def _remembering(evaluate: Evaluator) -> Evaluator:
+    """The same model, which evaluates a frame only once."""
+    known: dict[str, Label] = {}
+
+    def asked(frame: Frame) -> Label:
+        digest = frame.digest
+        if digest not in known:
+            known[digest] = evaluate(frame)
+        return known[digest]
+
+    return asked
+
+
 def _curve(member: int, members: int, evaluate: Evaluator, examples: Sequence[Example]) -> Curve:
-    """The one point of a fit that is not iterated: errors on what it learned from, and on the
-    rest."""
-    seen = root_mean_squares(evaluate, learned_by(examples, member, members))
+    """The one point of a fit that is not iterated: errors on what was held out from it, and on as
+    many of the examples that it learned from, because these errors take as long as the fit."""
+    learned = learned_by(examples, member, members)[:: members - 1]
+    seen = root_mean_squares(evaluate, learned)
     unseen = root_mean_squares(evaluate, held_out_from(examples, member, members))
     columns: dict[str, list[float | None]] = {"axis": [1.0]}
     columns |= {name: [value] for name, value in seen.items()}
