@@ -4,12 +4,14 @@ and member k leaves out block k, on which its held-out errors are measured."""
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
 
 import numpy as np
 
 from voltaloop.core import Frame, Label
 from voltaloop.core.training import Example
 
+T = TypeVar("T")
 Evaluator = Callable[[Frame], Label]
 """A single model: energy in eV, forces in eV/Å, stress in eV/Å3 or None."""
 
@@ -29,12 +31,12 @@ def check_examples(examples: Sequence[Example], members: int, engine: str) -> No
         )
 
 
-def learned_by(examples: Sequence[Example], member: int, members: int) -> list[Example]:
+def learned_by(examples: Sequence[T], member: int, members: int) -> list[T]:
     """What a member learns from; a committee of one learns from everything."""
     return [e for i, e in enumerate(examples) if members == 1 or i % members != member]
 
 
-def held_out_from(examples: Sequence[Example], member: int, members: int) -> list[Example]:
+def held_out_from(examples: Sequence[T], member: int, members: int) -> list[T]:
     """What it does not learn from."""
     return [e for i, e in enumerate(examples) if members > 1 and i % members == member]
 

@@ -3,17 +3,14 @@
 CHGNet: https://doi.org/10.1038/s42256-023-00716-3.
 """
 
-from contextlib import redirect_stdout
 from dataclasses import dataclass
 from functools import lru_cache
-from io import StringIO
 from typing import Any, ClassVar, Literal
-from warnings import catch_warnings, filterwarnings, simplefilter
 
-import numpy as np
 from pydantic import Field
 
-from voltaloop.core import FloatArray, Frame, Label, Rung, require
+from voltaloop.core import Frame, Label, Rung, require
+from voltaloop.core.chgnet import load_network, network_label
 from voltaloop.references.dispersion import DispersionSettings, check_dispersion, with_dispersion
 from voltaloop.references.labelling import check_packages
 
@@ -61,7 +58,7 @@ class CHGNet:
         model = _load_model(self.settings.model)
         require("torch", extra="chgnet").set_num_threads(self.settings.threads)
         return with_dispersion(
-            _model_label(model, frame),
+            network_label(model, frame),
             frame,
             self.settings,
             functional=_FUNCTIONAL[self.settings.model],
@@ -71,65 +68,5 @@ class CHGNet:
 
 @lru_cache(maxsize=2)
 def _load_model(name: str) -> Any:
-    """The network, loaded once in a process, without what it prints and warns of on loading."""
-    with redirect_stdout(StringIO()), catch_warnings():
-        simplefilter("ignore")
-        chgnet = require("chgnet.model.model", extra="chgnet")
-        model = chgnet.CHGNet.load(model_name=name, use_device="cpu", verbose=False)
-    model.graph_converter.set_isolated_atom_response("error")
-    return model.eval().requires_grad_(False)
-
-
-def _model_label(model: Any, frame: Frame) -> Label:
-    """One forward and one backward pass.
-
-    CHGNet's own calculator goes back twice and keeps the graph of the gradient for training,
-    which takes twice as long; hence ``_compute``, which the pinned version 0.4.2 has.
-    """
-    graph = _graph(model, frame)
-    batch = _batch(model, graph)
-    prediction = model._compute(batch, compute_magmom=True)
-    size = len(frame) if model.is_intensive else 1
-    energy = prediction["e"] * size
-    gradient, strain_gradient = _gradients(energy, [batch.atom_positions[0], batch.strains[0]])
-    return Label(
-        energy=energy.item() + model.composition_model([graph]).item() * size,
-        forces=-gradient,
-        stress=_voigt(strain_gradient) / frame.volume,
-        magmoms=prediction["m"][0].detach().numpy(),
-        details={"model": f"CHGNet {model.version}"},
-    )
-
-
-def _graph(model: Any, frame: Frame) -> Any:
-    pymatgen = require("pymatgen.core", extra="chgnet")
-    structure = pymatgen.Structure(
-        frame.cell, frame.numbers, frame.positions, coords_are_cartesian=True
-    )
-    return model.graph_converter(structure)
-
-
-def _batch(model: Any, graph: Any) -> Any:
-    chgnet = require("chgnet.model.model", extra="chgnet")
-    with catch_warnings():
-        # CHGNet reads its volume, which hangs on the strain, as plain numbers. It may: we divide
-        # by the volume of the frame.
-        filterwarnings("ignore", message="Converting a tensor with requires_grad=True")
-        return chgnet.BatchedGraph.from_graphs(
-            [graph],
-            bond_basis_expansion=model.bond_basis_expansion,
-            angle_basis_expansion=model.angle_basis_expansion,
-            compute_stress=True,
-        )
-
-
-def _gradients(energy: Any, variables: list[Any]) -> list[FloatArray]:
-    torch = require("torch", extra="chgnet")
-    gradients = torch.autograd.grad(energy.sum(), variables)
-    return [gradient.numpy().astype(np.float64) for gradient in gradients]
-
-
-def _voigt(tensor: FloatArray) -> FloatArray:
-    """(3, 3) to (6,) in the order xx, yy, zz, yz, xz, xy, symmetrised."""
-    symmetric = (tensor + tensor.T) / 2
-    return symmetric[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]]
+    """The network, loaded once in a process."""
+    return load_network(name).eval().requires_grad_(False)
