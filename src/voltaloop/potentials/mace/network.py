@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
@@ -26,25 +27,31 @@ STATE = "state/"
 
 _IRREPS = ("hidden_irreps", "MLP_irreps", "edge_irreps")
 _BLOCKS = ("interaction_cls", "interaction_cls_first", "readout_cls")
-_UNSAFE = "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"
+UNSAFE = "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"
+"""Environment variable with which torch runs the code in the files that it loads."""
 
 
 def load_package(module: str) -> ModuleType:
     """A module of mace, without what it prints and warns of when it is imported.
 
-    mace lets torch run the code in any file that it loads from then on; that is taken back.
+    mace and e3nn want torch to run the code in the files that it loads, which they do on import.
+    That lasts as long as the import here, not as long as the process.
     """
+    loaded = sys.modules.get(module)
+    if loaded is not None:
+        return loaded
     require("torch", extra="mace")
-    before = os.environ.get(_UNSAFE)
+    before = os.environ.get(UNSAFE)
     with redirect_stdout(StringIO()), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
+            os.environ[UNSAFE] = "1"
             require("mace", extra="mace")
             return import_module(module)
         finally:
-            os.environ.pop(_UNSAFE, None)
+            os.environ.pop(UNSAFE, None)
             if before is not None:
-                os.environ[_UNSAFE] = before
+                os.environ[UNSAFE] = before
 
 
 def to_model(network: Any) -> dict[str, NDArray[Any]]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
 import warnings
 from collections.abc import Mapping
@@ -19,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from voltaloop.core import require
-from voltaloop.potentials.mace.network import load_package, to_model, to_network
+from voltaloop.potentials.mace.network import UNSAFE, load_package, to_model, to_network
 
 OPTIONS, PREVIOUS, TRAINED = "options.json", "previous.npz", "model.npz"
 NAME = "member"
@@ -28,6 +29,8 @@ FOUNDATION = "previous.model"
 
 def main(folder: str) -> None:
     warnings.simplefilter("ignore")
+    # The program opens the network that training starts from, which is a pickle.
+    os.environ[UNSAFE] = "1"
     for member in sorted(Path(folder).glob("member-*")):
         train(member)
 

@@ -25,6 +25,7 @@ from voltaloop.potentials.models import Model
 MOST_CHECKS = 100
 """Passes after which held-out frames are asked; each costs a third of learning from them."""
 
+PROGRAM = "voltaloop.potentials.mace.program"
 LOG = "log.txt"
 LOG_LINES = 15
 """Lines of the program's own output that an error shows."""
@@ -92,7 +93,7 @@ def run(folder: Path) -> None:
     """Train the members whose folders are in ``folder``. Raises MaceError with the last lines."""
     with (folder / LOG).open("w") as log:
         done = subprocess.run(  # noqa: S603 - a list, no shell; our own module
-            [sys.executable, "-m", "voltaloop.potentials.mace.program", str(folder)],
+            [sys.executable, "-m", PROGRAM, str(folder)],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
