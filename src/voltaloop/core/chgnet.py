@@ -19,11 +19,12 @@ EXTRA = "chgnet"
 
 
 def load_network(name: str) -> Any:
-    """A network with the shipped weights of that name, without what loading prints and warns of.
+    """A network with the shipped weights of that name; loading is quiet and draws no numbers.
 
     It raises ValueError for a frame with an atom that has no neighbour within 6 Å.
     """
-    with redirect_stdout(StringIO()), catch_warnings():
+    torch = require("torch", extra=EXTRA)
+    with redirect_stdout(StringIO()), catch_warnings(), torch.random.fork_rng(devices=[]):
         simplefilter("ignore")
         chgnet = require("chgnet.model.model", extra=EXTRA)
         network = chgnet.CHGNet.load(model_name=name, use_device="cpu", verbose=False)

@@ -47,7 +47,8 @@ def to_network(model: Model, arguments: Mapping[str, Any]) -> Any:
     with redirect_stdout(StringIO()), catch_warnings():
         simplefilter("ignore")
         chgnet = require("chgnet.model.model", extra=EXTRA)
-        network = chgnet.CHGNet(**arguments)
+        with torch.random.fork_rng(devices=[]):
+            network = chgnet.CHGNet(**arguments)
     network.load_state_dict({name: torch.tensor(values) for name, values in model.items()})
     network.graph_converter.set_isolated_atom_response("ignore")
     return network

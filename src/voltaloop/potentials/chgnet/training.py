@@ -84,7 +84,7 @@ def train_member(
     network = to_network(start, arguments)
     _freeze(network, settings.freeze)
     loss = Loss(_weights(settings, learned))
-    with torch.random.fork_rng(), _quiet():
+    with torch.random.fork_rng(devices=[]), _quiet():
         trainer = _imported("chgnet.trainer.trainer").Trainer(
             network,
             targets="".join(loss.weights),

@@ -83,7 +83,8 @@ def to_network(model: Model, device: str) -> Any:
     with _precision(state["scale_shift.scale"].dtype), warnings.catch_warnings():
         # TorchScript speaks of type annotations in e3nn, and of its own old age.
         warnings.simplefilter("ignore")
-        network = modules.ScaleShiftMACE(**{k: _built(k, v) for k, v in config.items()})
+        with torch.random.fork_rng(devices=[]):
+            network = modules.ScaleShiftMACE(**{k: _built(k, v) for k, v in config.items()})
     network.load_state_dict(state)
     return network.to(device)
 
