@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -75,18 +74,18 @@ class GapModel:
             return cls(potential("IP GAP", param_filename=str(path)))
 
     def __call__(self, frame: Frame) -> Label:
-        self._calculate(frame)
-        results = self.calculator.results
+        results = self._calculated(frame, ["energy", "forces", "stress"]).results
         return Label(energy=results["energy"], forces=results["forces"], stress=results["stress"])
 
     def variances(self, frame: Frame) -> FloatArray:
         """(n_atoms,) in eV²: the variance of each atom's energy."""
-        self._calculate(frame, calc_args="local_gap_variance")
-        variances: FloatArray = self.calculator.extra_results["atoms"]["local_gap_variance"]
+        done = self._calculated(frame, ["energy"], calc_args="local_gap_variance")
+        variances: FloatArray = done.extra_results["atoms"]["local_gap_variance"]
         return variances
 
-    def _calculate(self, frame: Frame, **options: str) -> None:
-        calculate: Callable[..., None] = self.calculator.calculate
-        atoms = frame.to_atoms()
+    def _calculated(self, frame: Frame, properties: list[str], **options: str) -> Any:
+        """The calculator after a calculation of these properties and no others."""
+        self.calculator.set_default_properties([])
         self.calculator.reset()
-        calculate(atoms, ["energy", "forces", "stress"], **options)
+        self.calculator.calculate(frame.to_atoms(), properties, **options)
+        return self.calculator
