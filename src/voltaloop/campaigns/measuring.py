@@ -5,6 +5,7 @@ Results are kept by the hash of what was asked, so nothing is measured twice.
 
 from __future__ import annotations
 
+import math
 import os
 import tempfile
 import threading
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import ValidationError
 
 from voltaloop.campaigns.doers import cpu_seconds
 from voltaloop.campaigns.scores import Scored
@@ -35,6 +37,14 @@ VERSION = 1
 
 SAMPLE_EVERY = 10
 MD_TEMPERATURE_K = 300.0
+MD_LIMITS = MdLimits(
+    min_distance=0.5,
+    volume_low=0.0,
+    volume_high=math.inf,
+    edge_low=0.0,
+    edge_high=math.inf,
+    temperature_factor=math.inf,
+)
 MD_LONGEST_S = 60.0
 """A slow potential's speed is known after so long."""
 
@@ -141,7 +151,12 @@ MEASUREMENTS: dict[str, Callable[[Mapping[str, Any], ArtifactStore], Json]] = {
 def _potential(inputs: Mapping[str, Any]) -> Potential:
     section = inputs["potential"]
     engine = POTENTIALS.load(section["engine"])
-    return engine(engine.Settings.model_validate(section["options"]))
+    try:
+        settings = engine.Settings.model_validate(section["options"])
+    except ValidationError as err:
+        mistakes = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in err.errors()]
+        raise ValueError(f"{section['engine']} does not take this setting: {mistakes}") from err
+    return engine(settings)
 
 
 def examine(committee: Committee, test: Sequence[Example]) -> Json:
@@ -251,9 +266,9 @@ def _speed(committee: Committee, test: Sequence[Example], steps: int) -> Json:
     """Atom-steps a second of molecular dynamics with the committee mean.
 
     From the first look at the run to the last, so that what is loaded at first does not count; the
-    frame is the largest of the test set.
+    frame is the calmest of the largest ones of the test set. Only a run that breaks ends early.
     """
-    start = max((example.frame for example in test), key=len)
+    start = max(test, key=lambda one: (len(one.frame), -np.abs(one.label.forces).max())).frame
     stamps: list[float] = []
 
     def stamp(_: Frame) -> _Sure:
@@ -272,7 +287,7 @@ def _speed(committee: Committee, test: Sequence[Example], steps: int) -> Json:
     )
     note = ""
     try:
-        run = run_md(start, committee, plan, MdLimits(), stamp)
+        run = run_md(start, committee, plan, MD_LIMITS, stamp)
         if run.outcome != "completed":
             note = f"MD ended at step {run.steps}: {run.outcome} {run.detail}".rstrip()
     except _LongEnoughError:

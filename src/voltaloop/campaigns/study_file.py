@@ -221,9 +221,16 @@ class Range(Section):
             raise ValueError(f"log needs a low above 0, got {self.low}")
         if self.log and self.step is not None:
             raise ValueError("log and step exclude each other")
-        if self.whole and self.step is not None and not isinstance(self.step, int):
-            raise ValueError(f"step of whole numbers must be one, got {self.step}")
+        if self.step is not None:
+            self._step_fits(self.step)
         return self
+
+    def _step_fits(self, step: float) -> None:
+        if self.whole and not isinstance(step, int):
+            raise ValueError(f"step of whole numbers must be one, got {step}")
+        steps = (self.high - self.low) / step
+        if abs(steps - round(steps)) > 1e-9:
+            raise ValueError(f"steps of {step} do not lead from {self.low} to {self.high}")
 
     @property
     def whole(self) -> bool:

@@ -18,7 +18,7 @@ from voltaloop.campaigns.folder import write_text
 from voltaloop.campaigns.measuring import key_of, measure, scratch_of
 from voltaloop.campaigns.study_file import StudyResources
 from voltaloop.core import ArtifactError, CampaignFolderError, MissingDependencyError, StorageError
-from voltaloop.executors import LocalProcesses
+from voltaloop.executors import LocalProcesses, RemoteError
 from voltaloop.store import ArtifactStore, CampaignLock
 
 Json = dict[str, Any]
@@ -80,25 +80,30 @@ class Bench:
         self._pools: dict[float, LocalProcesses] = {}
 
     def run(self, requests: Iterable[Request]) -> Iterator[Measured]:
-        """Every request's ending, as it comes; those known already first come first.
+        """Every request's ending, as it comes; a request is taken when there is room to run it.
 
         Raises StorageError and ArtifactError, which are no measurement's fault.
         """
-        waiting = list(requests)
+        source = iter(requests)
         under_way: dict[Future[Json], Request] = {}
-        while waiting or under_way:
-            while waiting and len(under_way) < self._resources.workers:
-                request = waiting.pop(0)
-                result = self._known(request)
+        while True:
+            while len(under_way) < self._resources.workers:
+                request = next(source, None)
+                if request is None:
+                    break
+                result = self.known(request)
                 if result is not None:
                     yield Measured(request=request, result=result, known=True)
-                    continue
-                under_way[self._submit(request)] = request
+                else:
+                    under_way[self._submit(request)] = request
+            if not under_way:
+                return
             ended, _ = wait(under_way, timeout=WAKE_S, return_when=FIRST_COMPLETED)
             for future in ended:
                 yield _ended(under_way.pop(future), future)
 
-    def _known(self, request: Request) -> Json | None:
+    def known(self, request: Request) -> Json | None:
+        """Its result, where it is there already."""
         if not request.keep:
             return None
         found: Json | None = self.store.results_get(key_of(request.function, request.inputs))
@@ -136,6 +141,8 @@ def _ended(request: Request, future: Future[Json]) -> Measured:
         raise error
     if isinstance(error, MissingDependencyError):
         return Measured(request=request, reason=str(error), not_installed=True)
+    if isinstance(error, RemoteError):
+        return Measured(request=request, reason=str(error))
     return Measured(request=request, reason=f"{type(error).__name__}: {error}")
 
 

@@ -20,6 +20,7 @@ from voltaloop.cli import (
     run,
     schema,
     status,
+    tune,
     validate,
 )
 from voltaloop.cli.output import error_console
@@ -44,6 +45,7 @@ app.command("check")(check.check)
 app.command("run")(run.run)
 app.command("status")(status.status)
 app.command("compare")(compare.compare)
+app.command("tune")(tune.tune)
 app.command("quarantine")(quarantine.quarantine)
 app.command("report")(report.report)
 app.command("plot")(plot.plot)

@@ -19,12 +19,12 @@ from voltaloop.report.drawing import (
     figure,
     logarithmic,
     plain,
-    translucent,
 )
+from voltaloop.report.formats import significant
 
 COLOURS = (BLUE, ORANGE, GREEN, PURPLE, RED, "#1aa3ad", "#9aa32a", GREY)
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "x", "star", "cross", "hexagon")
-ROW_HEIGHT = 46
+ROW_HEIGHT = 34
 NOMINAL = 95.0
 
 
@@ -115,28 +115,26 @@ def bar_figure(
     ]
     if not known:
         return None
+    colours = (None,) if len(quantities) == 1 else (BLUE, ORANGE)
     traces = [
         go.Bar(
             y=[plain(mean.potential) for mean in known],
             x=[mean.of(quantity) for mean in known],
-            error_x=_error_bars(known, quantity) if not log else None,
             name=label,
             orientation="h",
-            marker={"color": _bar_colours(known, names, alpha)},
+            marker={"color": colour or _bar_colours(known, names)},
             text=[_told(mean.of(quantity)) for mean in known],
-            textposition="auto" if log else "inside",
-            insidetextanchor="end" if log else "start",
+            textposition="outside",
+            cliponaxis=False,
             hovertemplate=f"%{{y}}, {plain(label)}: %{{x:.4g}}<extra></extra>",
         )
-        for (label, quantity), alpha in zip(quantities.items(), (1.0, 0.45), strict=False)
+        for (label, quantity), colour in zip(quantities.items(), colours, strict=True)
     ]
     values = [mean.of(quantity) for mean in known for quantity in quantities.values()]
-    across: dict[str, Any] = (
-        _log_from_below(title, values) if log else axis(title, rangemode="tozero")
-    )
+    across = _log_from_below(title, values) if log else _from_zero(title, values)
     return figure(
         traces,
-        height=110 + ROW_HEIGHT * len(known) * max(1, len(quantities)) // 1,
+        height=110 + ROW_HEIGHT * len(known) * len(quantities),
         barmode="group",
         showlegend=len(quantities) > 1,
         xaxis=across,
@@ -161,7 +159,9 @@ def coverage_figure(at: Sequence[Mean], names: Sequence[str], quantity: str) -> 
         ],
         barmode="group",
         xaxis=axis("", ticks="", showgrid=False),
-        yaxis=axis("true errors inside the interval (%)", range=[0, 104]),
+        yaxis=axis(
+            "true errors inside the interval (%)", range=[0, 112], tickvals=[0, 20, 40, 60, 80, 100]
+        ),
         shapes=[
             {
                 "type": "line",
@@ -184,9 +184,8 @@ def _coverage_bars(known: Sequence[Mean], quantity: str, name: str, colour: str)
         name=name,
         marker={"color": colour},
         text=["" if share is None else f"{100 * share:.0f}" for share in shares],
-        textposition="inside",
-        insidetextanchor="end",
-        insidetextfont={"color": "#ffffff"},
+        textposition="outside",
+        cliponaxis=False,
         hovertemplate=f"%{{x}}, {name}: %{{y:.1f}} %<extra></extra>",
     )
 
@@ -195,18 +194,22 @@ def _colour(index: int) -> str:
     return COLOURS[index % len(COLOURS)]
 
 
-def _bar_colours(known: Sequence[Mean], names: Sequence[str], alpha: float) -> list[str]:
-    return [translucent(_colour(names.index(mean.potential)), alpha) for mean in known]
+def _bar_colours(known: Sequence[Mean], names: Sequence[str]) -> list[str]:
+    return [_colour(names.index(mean.potential)) for mean in known]
 
 
 def _told(value: float | None) -> str:
-    return "" if value is None else f"{value:,.3g}"
+    return "" if value is None else significant(value)
 
 
 def _log_from_below(title: str, values: Sequence[float | None]) -> dict[str, Any]:
-    """Bars on a logarithmic axis begin a third of a decade below the smallest."""
-    smallest = min(value for value in values if value)
-    return logarithmic(title, [*values, smallest / 2.2])
+    """Bars on a logarithmic axis begin below the smallest and leave room for their numbers."""
+    known = [value for value in values if value]
+    return logarithmic(title, [min(known) / 2.2, (max(known) / min(known)) ** 0.2 * max(known)])
+
+
+def _from_zero(title: str, values: Sequence[float | None]) -> dict[str, Any]:
+    return axis(title, range=[0, 1.18 * max(value for value in values if value is not None)])
 
 
 def _error_bars(own: Sequence[Mean], quantity: str) -> dict[str, Any]:

@@ -78,13 +78,13 @@ def axis(title: str, **more: Any) -> dict[str, Any]:
 def logarithmic(title: str, values: Iterable[float | None], **more: Any) -> dict[str, Any]:
     """A logarithmic axis over ``values``, labelled without exponents.
 
-    Up to two decades it is labelled at 1, 2 and 5 of each, beyond at the decades only.
+    Up to two decades it is labelled at 1, 2 and 5 of each, beyond at the decades only, within half
+    a decade at even steps.
     """
     logs = [math.log10(value) for value in values if value is not None and value > 0] or [0.0]
     low, high = min(logs), max(logs)
     pad = 0.05 + 0.04 * (high - low)
-    digits = (1, 2, 5) if high - low <= 2 else (1,)
-    ticks = [digit * 10.0**decade for decade in range(-9, 10) for digit in digits]
+    ticks = _log_ticks(low - pad, high + pad)
     return axis(
         title,
         **{
@@ -95,6 +95,22 @@ def logarithmic(title: str, values: Iterable[float | None], **more: Any) -> dict
             **more,
         },
     )
+
+
+def _log_ticks(low: float, high: float) -> list[float]:
+    """Places to label between two decimal logarithms."""
+    if high - low < 0.6:
+        return _even_ticks(10.0**low, 10.0**high)
+    digits = (1, 2, 5) if high - low <= 2 else (1,)
+    return [digit * 10.0**decade for decade in range(-9, 10) for digit in digits]
+
+
+def _even_ticks(low: float, high: float) -> list[float]:
+    """Three to seven round numbers."""
+    rough = (high - low) / 5
+    decade = 10.0 ** math.floor(math.log10(rough))
+    step = next(digit * decade for digit in (1, 2, 5, 10) if digit * decade >= rough)
+    return [step * i for i in range(math.ceil(low / step), math.floor(high / step) + 1)]
 
 
 def time_axis(span_s: float) -> tuple[dict[str, Any], float]:
