@@ -412,7 +412,12 @@ def parse_campaign(text: str, where: str) -> CampaignFile:
     _check_ladder(campaign.reference, where)
     _check_pools(campaign.resources, where)
     potential = check_engine(POTENTIALS, campaign.potential, "potential", where)
-    members, frames = getattr(potential, "members", 1), campaign.material.starting.frames
+    members, frames = getattr(potential, "members", 2), campaign.material.starting.frames
+    if members < 2:
+        raise CampaignFileError(
+            f"{where}: potential.members ({members}) must be at least 2: one model alone has no "
+            "spread, and a campaign needs one to know where it is unsure."
+        )
     if frames < members:
         raise CampaignFileError(
             f"{where}: material.starting.frames ({frames}) must be at least potential.members "

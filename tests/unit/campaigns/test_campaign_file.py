@@ -415,3 +415,16 @@ def test_what_is_no_address_of_a_database_is_refused(url: str) -> None:
 @pytest.mark.parametrize("schema", ["Lno", "1a", "a-b", "a; drop schema public", "x" * 64])
 def test_a_schema_that_would_have_to_be_quoted_is_refused(schema: str) -> None:
     assert "store.schema" in refusal(MINIMAL + f"store: {{schema: '{schema}'}}")
+
+
+def test_a_committee_of_one_is_refused() -> None:
+    text = "name: lno\nmaterial: {structure: LiNiO2}\npotential: {engine: mace, members: 1}\n"
+    with pytest.raises(CampaignFileError, match=r"potential.members \(1\) must be at least 2"):
+        parse_campaign(text, "lno.yaml")
+
+
+@pytest.mark.parametrize("engine", ["chgnet", "deepmd", "gap", "mace", "pod"])
+def test_every_engine_can_be_named_and_everything_else_stays_the_same(engine: str) -> None:
+    text = "name: lno\nmaterial: {structure: LiNiO2}\npotential: {engine: %s, members: 5}\n"
+    campaign = parse_campaign(text % engine, "lno.yaml")
+    assert (campaign.potential.engine, campaign.potential.options) == (engine, {"members": 5})
