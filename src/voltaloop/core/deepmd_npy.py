@@ -20,7 +20,7 @@ from ase import Atoms
 from ase.data import atomic_numbers, chemical_symbols
 from numpy.typing import NDArray
 
-from voltaloop.core.errors import StructureError
+from voltaloop.core.errors import LabelledSetError
 from voltaloop.core.frame import FloatArray, Frame, Label
 
 Labelled = tuple[Frame, Label]
@@ -59,11 +59,11 @@ def read_deepmd(folder: Path) -> list[Labelled]:
     """Every labelled frame of the systems in ``folder`` and below it, single sets and mixed ones.
 
     What :func:`write_deepmd` wrote comes back as it was, to the last bit and in its order; other
-    frames come by the names of their systems. Raises StructureError for what cannot be read.
+    frames come by the names of their systems. Raises LabelledSetError for what cannot be read.
     """
     systems = sorted(path.parent for path in folder.rglob("type.raw"))
     if not systems:
-        raise StructureError(
+        raise LabelledSetError(
             f"There is no system of DeePMD-kit in {folder}: expected folders with type.raw, "
             "type_map.raw and set.000 (deepmd/npy)."
         )
@@ -128,28 +128,28 @@ def _virial(stress: FloatArray, frame: Frame) -> FloatArray:
 def _read_system(folder: Path) -> list[tuple[int | None, Labelled]]:
     """Frames with their places among all, where these are known."""
     if (folder / "nopbc").exists():
-        raise StructureError(
+        raise LabelledSetError(
             f"The system {folder} is not periodic (nopbc). Give its frames a cell first."
         )
     symbols = _type_map(folder)
     kinds = np.loadtxt(folder / "type.raw", dtype=np.int64, ndmin=1)
     sets = sorted(path for path in folder.glob("set.*") if path.is_dir())
     if not sets:
-        raise StructureError(f"The system {folder} has no folder set.000 with its frames.")
+        raise LabelledSetError(f"The system {folder} has no folder set.000 with its frames.")
     return [row for data in sets for row in _read_set(data, kinds, symbols)]
 
 
 def _type_map(folder: Path) -> list[str]:
     file = folder / "type_map.raw"
     if not file.is_file():
-        raise StructureError(
+        raise LabelledSetError(
             f"The system {folder} has no type_map.raw, so its atoms have no species. Write their "
             "chemical symbols into it, one a line, in the order of the kinds in type.raw."
         )
     symbols = file.read_text().split()
     unknown = [symbol for symbol in symbols if symbol not in atomic_numbers]
     if unknown:
-        raise StructureError(f"{file}: '{unknown[0]}' is not a chemical symbol.")
+        raise LabelledSetError(f"{file}: '{unknown[0]}' is not a chemical symbol.")
     return symbols
 
 
@@ -159,12 +159,12 @@ def _read_set(
     arrays = {path.stem: np.load(path) for path in data.glob("*.npy")}
     missing = [name for name in ("box", "coord", "energy", "force") if name not in arrays]
     if missing:
-        raise StructureError(f"{data} has no {missing[0]}.npy: a labelled frame needs it.")
+        raise LabelledSetError(f"{data} has no {missing[0]}.npy: a labelled frame needs it.")
     count, n_atoms = len(arrays["box"]), len(kinds)
     widths = {"box": 9, "coord": 3 * n_atoms, "energy": 1, "force": 3 * n_atoms}
     for name, width in widths.items():
         if arrays[name].size != count * width:
-            raise StructureError(
+            raise LabelledSetError(
                 f"{data / name}.npy: expected {count} frames of {width} numbers ({n_atoms} atoms), "
                 f"got the shape {arrays[name].shape}."
             )

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from ase.build import bulk
 
-from voltaloop.core import Frame, Label, StructureError
+from voltaloop.core import Frame, Label, LabelledSetError
 from voltaloop.core.deepmd_npy import Labelled, read_deepmd, write_deepmd
 
 
@@ -148,22 +148,22 @@ def test_a_mixed_system_with_virtual_atoms_is_read(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_read_is_said(tmp_path: Path) -> None:
-    with pytest.raises(StructureError, match=r"no system of DeePMD-kit in .*expected folders with"):
+    with pytest.raises(LabelledSetError, match=r"no system of DeePMD-kit in .*expected folders"):
         read_deepmd(tmp_path)
     (system,) = write_deepmd([labelled(1)], tmp_path)
     (system / "set.000" / "force.npy").rename(tmp_path / "force.npy")
-    with pytest.raises(StructureError, match=r"set\.000 has no force\.npy"):
+    with pytest.raises(LabelledSetError, match=r"set\.000 has no force\.npy"):
         read_deepmd(tmp_path)
     np.save(system / "set.000" / "force.npy", np.zeros((1, 21)))
-    with pytest.raises(StructureError, match=r"force\.npy: expected 1 frames of 24 numbers \(8 at"):
+    with pytest.raises(LabelledSetError, match=r"force\.npy: expected 1 frames of 24 numbers \(8"):
         read_deepmd(tmp_path)
     (tmp_path / "force.npy").replace(system / "set.000" / "force.npy")
     (system / "type_map.raw").write_text("Li\nXy\nO\n")
-    with pytest.raises(StructureError, match="'Xy' is not a chemical symbol"):
+    with pytest.raises(LabelledSetError, match="'Xy' is not a chemical symbol"):
         read_deepmd(tmp_path)
     (system / "type_map.raw").unlink()
-    with pytest.raises(StructureError, match=r"no type_map\.raw.*Write their chemical symbols"):
+    with pytest.raises(LabelledSetError, match=r"no type_map\.raw.*Write their chemical symbols"):
         read_deepmd(tmp_path)
     (system / "nopbc").touch()
-    with pytest.raises(StructureError, match=r"not periodic \(nopbc\)"):
+    with pytest.raises(LabelledSetError, match=r"not periodic \(nopbc\)"):
         read_deepmd(tmp_path)
