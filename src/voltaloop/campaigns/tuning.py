@@ -236,9 +236,31 @@ class _Search:
         for frozen in [trial for trial in study.trials if not trial.state.is_finished()]:
             yield self._request(self._values(frozen.params), frozen.number)
         while len(study.trials) < self._tuned.trials and not self._over(began):
-            study.sampler = self._sampler(len(study.trials))
-            trial = study.ask(self._space)
-            yield self._request(self._values(trial.params), trial.number)
+            frozen = self._proposed(study)
+            yield self._request(self._values(frozen.params), frozen.number)
+
+    def _proposed(self, study: Study) -> FrozenTrial:
+        """A new trial, in the journal with all its values or not at all.
+
+        It is made by a copy of the search in memory: Optuna's own way to ask writes a trial first
+        and its values one by one, and a killed search would keep half a trial.
+        """
+        optuna = self._optuna
+        copy = optuna.create_study(
+            directions=["minimize", "minimize"], sampler=self._sampler(len(study.trials))
+        )
+        copy.add_trials(study.trials)
+        copy.ask(self._space)
+        made = copy.trials[-1]
+        study.add_trial(
+            optuna.trial.create_trial(
+                state=optuna.trial.TrialState.RUNNING,
+                params=made.params,
+                distributions=made.distributions,
+                system_attrs=made.system_attrs,
+            )
+        )
+        return study.trials[-1]
 
     def _over(self, began: float) -> bool:
         limit = self._tuned.wall_time

@@ -16,8 +16,6 @@ sys.path.append(str(Path(__file__).parents[2] / "support"))
 
 from labelled_oxide import TINY, compare_data, tune_data
 
-EXAMPLES = Path(__file__).parents[3] / "examples"
-
 
 def written(folder: Path, data: Any) -> Path:
     path = folder / "study.yaml"
@@ -35,11 +33,6 @@ def tune_refusal(folder: Path, **sections: Any) -> str:
     with pytest.raises(CampaignFileError) as caught:
         read_tune_file(written(folder, tune_data("one", **sections)))
     return str(caught.value)
-
-
-def test_the_examples_are_valid() -> None:
-    assert read_compare_file(EXAMPLES / "lno-compare.yaml")[0].name == "lno-compare"
-    assert read_tune_file(EXAMPLES / "lno-tune.yaml")[0].name == "lno-tune"
 
 
 def test_potentials_are_called_by_their_engine_unless_they_have_a_name(tmp_path: Path) -> None:
