@@ -20,7 +20,7 @@ from voltaloop.potentials.pod.normal import QUANTITIES, Block, Equations, empty_
 GRID_STEP = 10**0.5
 """Weights and ridge are searched on a logarithmic grid of half decades."""
 
-LIMITS = {"energy": (9.0, 320.0), "stress": (0.9, 32.0), "ridge": (0.9e-9, 1.1e-5)}
+LIMITS = {"energy": (9.0, 320.0), "stress": (0.9, 32.0), "ridge": (0.9e-9, 1.1e-3)}
 
 KEPT_SHARE = 0.9
 
