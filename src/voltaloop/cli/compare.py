@@ -83,8 +83,10 @@ def compare(
 
 def _line(run: ComparedRun) -> str:
     where = f"{run.potential}, {run.n_train} frames, split {run.split + 1}"
-    if run.outcome != "finished":
-        return f"{where}: {run.outcome}: {run.reason.splitlines()[0] if run.reason else ''}"
+    if run.outcome == "not installed":
+        return f"{where}: not installed"
+    if run.outcome == "failed":
+        return f"{where}: failed: {run.reason.splitlines()[0] if run.reason else ''}"
     return (
         f"{where}: {run.energy_rmse_meV_per_atom:.2f} meV/atom, "
         f"{run.force_rmse_eV_per_A:.3f} eV/Å, trained in {run.train_s:.1f} s"

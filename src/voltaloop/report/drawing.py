@@ -84,7 +84,7 @@ def logarithmic(title: str, values: Iterable[float | None], **more: Any) -> dict
     logs = [math.log10(value) for value in values if value is not None and value > 0] or [0.0]
     low, high = min(logs), max(logs)
     pad = 0.05 + 0.04 * (high - low)
-    ticks = _log_ticks(low - pad, high + pad)
+    ticks = _log_ticks(low, high, pad)
     return axis(
         title,
         **{
@@ -97,10 +97,10 @@ def logarithmic(title: str, values: Iterable[float | None], **more: Any) -> dict
     )
 
 
-def _log_ticks(low: float, high: float) -> list[float]:
-    """Places to label between two decimal logarithms."""
-    if high - low < 0.6:
-        return _even_ticks(10.0**low, 10.0**high)
+def _log_ticks(low: float, high: float, pad: float) -> list[float]:
+    """Places to label between two decimal logarithms; the axis is wider by ``pad`` on each side."""
+    if high - low < 0.5:
+        return _even_ticks(10.0 ** (low - pad), 10.0 ** (high + pad))
     digits = (1, 2, 5) if high - low <= 2 else (1,)
     return [digit * 10.0**decade for decade in range(-9, 10) for digit in digits]
 

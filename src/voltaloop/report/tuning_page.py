@@ -245,10 +245,11 @@ def option_figure(tuning: Tuning, name: str) -> go.Figure | None:
 
 
 def _across(name: str, values: Sequence[float]) -> dict[str, Any]:
-    """Logarithmic where values span more than a decade; few values are labelled themselves."""
+    """Logarithmic where values span more than a decade; few whole numbers are labelled each."""
     low, high, different = min(values), max(values), sorted(set(values))
     labels = [f"{value:g}" for value in different]
-    few = {"tickvals": different, "ticktext": labels} if len(different) <= 6 else {}
+    whole = all(isinstance(value, int) for value in values)
+    few = {"tickvals": different, "ticktext": labels} if whole and len(different) <= 8 else {}
     if low > 0 and high / low > 10:
         return logarithmic(plain(name), values, **few, **STACKED)
     return axis(plain(name), **few, **STACKED)
