@@ -106,7 +106,7 @@ class Soap(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    cutoff: float = Field(default=4.5, gt=0, le=20, description="radius of the environment in Å")
+    cutoff: float = Field(default=4.0, gt=0, le=20, description="radius of the environment in Å")
     cutoff_transition_width: float = Field(
         default=1.0, gt=0, description="width in Å over which neighbours fade out below the cutoff"
     )
@@ -179,13 +179,13 @@ class GapSettings(BaseModel):
     )
     cutoff_2b: float = Field(default=4.5, gt=0, le=20, description="range of the pairs in Å")
     sparse_2b: int = Field(
-        default=15, ge=0, description="sparse points of every pair of species; 0: no pair terms"
+        default=25, ge=0, description="sparse points of every pair of species; 0: no pair terms"
     )
     delta_2b: float = Field(
-        default=1.0, gt=0, description="size in eV of a pair's energy that the pair terms explain"
+        default=3.0, gt=0, description="size in eV of a pair's energy that the pair terms explain"
     )
     theta_2b: float = Field(
-        default=1.0, gt=0, description="length in Å over which a pair's energy varies"
+        default=0.5, gt=0, description="length in Å over which a pair's energy varies"
     )
     soap: Annotated[tuple[Soap, ...], BeforeValidator(_several)] = Field(
         default=(Soap(),),
