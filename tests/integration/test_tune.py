@@ -42,7 +42,7 @@ def test_a_search_that_was_stopped_gives_what_it_would_have_given(folder: Path) 
     until = time.monotonic() + 120
     while "trial 1:" not in running.stderr.readline():
         assert time.monotonic() < until
-    running.send_signal(signal.SIGINT)
+    running.send_signal(signal.SIGTERM)
     _, told = running.communicate(timeout=60)
     assert running.returncode == 130, told
     assert "Go on with: voltaloop tune parts.yaml" in told

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import platform
 import shutil
+import signal
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import ExitStack, contextmanager
@@ -150,6 +151,7 @@ def _ended(request: Request, future: Future[Json]) -> Measured:
 def open_bench(folder: Path, resources: StudyResources, text: str) -> Iterator[Bench]:
     """The bench in a folder that no other study uses at this time, made when it is not there.
 
+    Meanwhile SIGINT and SIGTERM raise KeyboardInterrupt, after which running measurements end.
     Raises CampaignFolderError where the folder is not ours to use.
     """
     _refuse_foreign(folder)
@@ -161,12 +163,30 @@ def open_bench(folder: Path, resources: StudyResources, text: str) -> Iterator[B
         ) from err
     with ExitStack() as stack:
         stack.enter_context(CampaignLock(folder))
+        stack.enter_context(_signals_interrupt())
         write_text(folder / MARK, text)
         bench = Bench(folder, resources, stack)
         scratch = scratch_of(str(bench.store.root))
         shutil.rmtree(scratch, ignore_errors=True)
         stack.callback(shutil.rmtree, scratch, ignore_errors=True)
         yield bench
+
+
+@contextmanager
+def _signals_interrupt() -> Iterator[None]:
+    """SIGTERM ends a study as Ctrl-C does, and both do so where a shell had switched SIGINT off."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = {
+        number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _refuse_foreign(folder: Path) -> None:

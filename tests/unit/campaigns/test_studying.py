@@ -1,3 +1,4 @@
+import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -87,6 +88,21 @@ def test_a_folder_of_something_else_is_not_used(tmp_path: Path) -> None:
     ):
         pass
     assert [path.name for path in tmp_path.iterdir()] == ["letters.txt"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_study_and_leaves_the_handlers_as_they_were(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    before = signal.getsignal(number)
+    with (
+        pytest.raises(KeyboardInterrupt),
+        open_bench(tmp_path / "study", StudyResources(), "a"),
+    ):
+        signal.raise_signal(number)
+    assert signal.getsignal(number) is before
+    with open_bench(tmp_path / "study", StudyResources(), "a"):
+        assert (tmp_path / "study/study.yaml").read_text() == "a"
 
 
 def test_two_studies_do_not_share_a_folder(tmp_path: Path) -> None:
