@@ -25,6 +25,9 @@ from voltaloop.potentials.models import Model
 MOST_CHECKS = 100
 """Passes after which held-out frames are asked; each costs a third of learning from them."""
 
+ASKED = 4
+"""Where nothing is held out the program is asked about each fourth frame that it learns from."""
+
 PROGRAM = "voltaloop.potentials.mace.program"
 LOG = "log.txt"
 LOG_LINES = 15
@@ -47,7 +50,7 @@ def prepare(
     """Write what one member's training needs into its folder."""
     folder.mkdir()
     _write_frames(folder / "learned.xyz", learned)
-    _write_frames(folder / "held_out.xyz", held_out or learned)
+    _write_frames(folder / "held_out.xyz", held_out or learned[::ASKED])
     if previous is not None:
         np.savez(folder / PREVIOUS, **previous)  # type: ignore[arg-type]  # names of arrays
     chosen = options(folder, settings, species, learned, member, goes_on=previous is not None)
