@@ -45,6 +45,7 @@ class ComparedRun:
     retrain_cpu_s: float | None = None
     examine_s: float | None = None
     atom_steps_per_s: float | None = None
+    atom_steps_per_cpu_s: float | None = None
     md_atoms: int | None = None
     coverage_energy_raw: float | None = None
     coverage_energy: float | None = None
@@ -171,7 +172,7 @@ HEADERS = (
     "stress (GPa)",
     "training (CPU)",
     "retraining (CPU)",
-    "atom-steps/s",
+    "atom-steps/s (CPU)",
     "95 % covers energy",
     "95 % covers forces",
     "memory (GB)",
@@ -196,7 +197,7 @@ def _row(mean: Mean) -> tuple[str, ...]:
         _with_spread(mean, "stress_rmse_GPa"),
         _wall_and_cpu(mean, "train"),
         _wall_and_cpu(mean, "retrain"),
-        significant(mean.of("atom_steps_per_s")),
+        _speeds(mean),
         _coverages(mean, "energy"),
         _coverages(mean, "force"),
         significant(mean.of("peak_memory_GB"), 2),
@@ -214,6 +215,12 @@ def _wall_and_cpu(mean: Mean, what: str) -> str:
     """``1 min 04 s (58.1 s)``"""
     wall, cpu = mean.of(f"{what}_s"), mean.of(f"{what}_cpu_s")
     return MISSING if wall is None else f"{duration(wall)} ({duration(cpu)})"
+
+
+def _speeds(mean: Mean) -> str:
+    """``5 200 (6 300)``: in a second of wall and of CPU time."""
+    wall, cpu = mean.of("atom_steps_per_s"), mean.of("atom_steps_per_cpu_s")
+    return significant(wall) + (f" ({significant(cpu)})" if cpu is not None else "")
 
 
 def _coverages(mean: Mean, quantity: str) -> str:
@@ -312,7 +319,8 @@ MEANING = (
     "Errors are root mean squares of the committee mean on frames that were never trained on. "
     "Training is from nothing; retraining goes on from that committee with {new} more frames, as a "
     "campaign does after every batch; wall time, in brackets CPU time. Atom-steps/s: molecular "
-    "dynamics with the committee mean, as a campaign explores. 95 % covers: share of true errors "
+    "dynamics with the committee mean, as a campaign explores, in a second of wall time and of "
+    "CPU time. 95 % covers: share of true errors "
     "inside the 95 % interval, raw (Student-t of the members, or the model's own) → calibrated "
     "(fitted on one half of the test frames, counted on the other; – where they are too few). "
     "Memory: largest resident memory of the process with its programs."

@@ -138,6 +138,7 @@ def _cost_section(comparison: Comparison) -> Section:
     at = [mean for mean in found if mean.n_train == size and mean.finished]
     trained = "" if size is None else f" after {plural(size, 'training frame')}"
     times = {"training": "train_cpu_s", "retraining": "retrain_cpu_s"}
+    speeds = {"of wall time": "atom_steps_per_s", "of CPU time": "atom_steps_per_cpu_s"}
     atoms = sorted({run.md_atoms for run in comparison.runs if run.md_atoms is not None})
     cell = f" in a cell of {plural(atoms[-1], 'atom')}" if atoms else ""
     return Section(
@@ -165,9 +166,7 @@ def _cost_section(comparison: Comparison) -> Section:
                 key="speed",
                 title="Speed of molecular dynamics",
                 caption=f"Committee mean{cell}{trained}. Longer is better.",
-                figure=bar_figure(
-                    at, names, {"MD": "atom_steps_per_s"}, "atom-steps per second of wall time"
-                ),
+                figure=bar_figure(at, names, speeds, "atom-steps per second"),
                 empty=NOTHING,
             ),
             FigureCard(

@@ -97,6 +97,7 @@ def test_a_comparison_tells_errors_times_speed_coverage_and_memory(
     assert 0 < found["energy_rmse_meV_per_atom"] < 100
     assert found["members"] == 3
     assert found["atom_steps_per_s"] > 0
+    assert found["atom_steps_per_cpu_s"] > 0.9 * found["atom_steps_per_s"]
     assert found["md_atoms"] == 4
     assert min(found[key] for key in ("train_s", "train_cpu_s", "retrain_s", "examine_s")) > 0
     assert 0.05 < found["peak_memory_GB"] < 4

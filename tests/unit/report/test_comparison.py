@@ -35,6 +35,7 @@ def finished(potential: str, size: int, split: int = 0, **more: Any) -> Compared
         "retrain_cpu_s": 0.5 if potential == "pod" else 60.0,
         "examine_s": 0.1,
         "atom_steps_per_s": 6000.0 if potential == "pod" else 900.0,
+        "atom_steps_per_cpu_s": 7000.0,
         "md_atoms": 16,
         "coverage_energy_raw": 0.18,
         "coverage_energy": 0.95,
@@ -109,6 +110,7 @@ def test_the_table_has_a_row_for_every_potential_and_size() -> None:
     told = dict(zip(HEADERS, rows[0], strict=True))
     assert told["energy (meV/atom)"] == "10.5\u00a0±\u00a00.7"
     assert told["training (CPU)"] == "2.0\u00a0s (1.0\u00a0s)"
+    assert told["atom-steps/s (CPU)"] == "6\u202f000 (7\u202f000)"
     assert told["95 % covers energy"] == "18 → 95\u00a0%"
     assert rows[-1][2] == "not installed"
 
