@@ -42,7 +42,8 @@ def test_options_go_to_the_program_by_its_own_names(tmp_path) -> None:
 def test_a_batch_is_never_larger_than_the_set_as_the_program_would_then_learn_nothing(
     tmp_path,
 ) -> None:
-    assert given(tmp_path, examples=model_examples(3))["batch_size"] == 3
+    settings = MaceSettings(device="cpu", batch_size=5)
+    assert given(tmp_path, settings, examples=model_examples(3))["batch_size"] == 3
 
 
 def test_without_stresses_they_are_not_in_the_loss(tmp_path) -> None:
