@@ -25,8 +25,13 @@ def missing() -> str:
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 class TestDeepmd(PotentialContract):
+    """Errors are wider than usual: a training of a few hundred steps, for the sake of time."""
+
     engine = "deepmd"
     goes_on_from_previous = True
+    energy_error = 0.03
+    force_error = 0.12
+    stress_error = 0.015
 
     @pytest.fixture(autouse=True)
     def _installed(self) -> None:
@@ -35,5 +40,5 @@ class TestDeepmd(PotentialContract):
 
     def make_potential(self) -> Potential:
         return DeepmdPotential(
-            DeepmdSettings(members=2, dp=DP, steps=1000, retrain_steps=200, rcut=4.5)
+            DeepmdSettings(members=2, dp=DP, steps=600, retrain_steps=100, rcut=4.0)
         )

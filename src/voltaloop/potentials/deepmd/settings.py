@@ -8,7 +8,6 @@ from typing import Annotated, Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-Prefactors = Annotated[tuple[float, float], Field()]
 Layers = Annotated[tuple[int, ...], Field(min_length=1)]
 
 
@@ -41,16 +40,16 @@ class DeepmdSettings(BaseModel):
         "the seeds",
     )
     steps: int = Field(
-        default=2000, ge=1, description="training steps of a member that starts from nothing"
+        default=4000, ge=1, description="training steps of a member that starts from nothing"
     )
     retrain_steps: int = Field(
-        default=500, ge=1, description="training steps of a member that goes on from its last model"
+        default=800, ge=1, description="training steps of a member that goes on from its last model"
     )
     batch_size: int | str = Field(
-        default="auto:32",
+        default="auto:16",
         description="frames of one composition in a training step, or auto:N for at least N atoms",
     )
-    rcut: float = Field(default=5.0, gt=0, description="cutoff radius of the descriptor in Å")
+    rcut: float = Field(default=4.5, gt=0, description="cutoff radius of the descriptor in Å")
     rcut_smth: float = Field(
         default=1.0, gt=0, description="where neighbours begin to fade towards the cutoff, in Å"
     )
@@ -66,18 +65,18 @@ class DeepmdSettings(BaseModel):
         description="factor on the neighbours found in the data, for denser frames to come",
     )
     embedding: Layers = Field(
-        default=(10, 20, 40), description="neurons in the layers of the embedding nets"
+        default=(8, 16, 32), description="neurons in the layers of the embedding nets"
     )
     axis_neurons: int = Field(
-        default=8, ge=1, description="columns of the embedding that the descriptor is made with"
+        default=6, ge=1, description="columns of the embedding that the descriptor is made with"
     )
     fitting: Layers = Field(
-        default=(60, 60, 60), description="neurons in the layers of the fitting nets"
+        default=(40, 40, 40), description="neurons in the layers of the fitting nets"
     )
-    lr_start: float = Field(default=3e-3, gt=0, description="learning rate at the first step")
+    lr_start: float = Field(default=1e-2, gt=0, description="learning rate at the first step")
     lr_stop: float = Field(default=1e-5, gt=0, description="learning rate at the last step")
     retrain_lr_start: float = Field(
-        default=5e-4,
+        default=1e-3,
         gt=0,
         description="learning rate at the first step of a member that goes on from its last model",
     )
@@ -88,16 +87,16 @@ class DeepmdSettings(BaseModel):
         "all steps",
     )
     pref_e: tuple[float, float] = Field(
-        default=(0.02, 1.0),
+        default=(0.5, 10.0),
         description="weight of energy in the loss at the first and at the limit of the learning "
         "rate 0 (start_pref_e, limit_pref_e; energies in eV)",
     )
     pref_f: tuple[float, float] = Field(
-        default=(1000.0, 1.0),
+        default=(1000.0, 10.0),
         description="the same for forces in eV/Å (start_pref_f, limit_pref_f)",
     )
     pref_v: tuple[float, float] = Field(
-        default=(0.02, 1.0),
+        default=(0.1, 2.0),
         description="the same for the virial in eV (start_pref_v, limit_pref_v)",
     )
     seed: int = Field(default=1, ge=0, description="seed of the first member; others count on")
