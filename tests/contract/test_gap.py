@@ -15,9 +15,7 @@ class TestGap(PotentialContract):
     engine = "gap"
 
     def make_potential(self) -> Potential:
-        soap = Soap(
-            cutoff=3.5, cutoff_transition_width=1.0, n_max=4, l_max=2, sparse=40, delta=0.3
-        )
+        soap = Soap(cutoff=3.5, cutoff_transition_width=1.0, n_max=4, l_max=2, sparse=40, delta=0.3)
         return Gap(
             GapSettings(
                 members=3,
@@ -25,6 +23,8 @@ class TestGap(PotentialContract):
                 sigma_energy=1e-3,
                 cutoff_2b=4.0,
                 sparse_2b=10,
+                delta_2b=1.0,
+                theta_2b=1.0,
                 soap=(soap,),
             )
         )

@@ -113,7 +113,7 @@ def _remembering(evaluate: Evaluator) -> Evaluator:
 def _curve(member: int, members: int, evaluate: Evaluator, examples: Sequence[Example]) -> Curve:
     """The one point of a fit that is not iterated: errors on what was held out from it, and on as
     many of the examples that it learned from, because these errors take as long as the fit."""
-    learned = learned_by(examples, member, members)[:: members - 1]
+    learned = learned_by(examples, member, members)[:: max(members - 1, 1)]
     seen = root_mean_squares(evaluate, learned)
     unseen = root_mean_squares(evaluate, held_out_from(examples, member, members))
     columns: dict[str, list[float | None]] = {"axis": [1.0]}

@@ -162,7 +162,12 @@ class GapSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    members: int = Field(default=4, ge=3, le=64, description="members of the committee")
+    members: int = Field(
+        default=4,
+        ge=1,
+        le=64,
+        description="members of the committee; one alone learns from all frames and has no spread",
+    )
     uncertainty: Uncertainty = Field(
         default="committee",
         description="what tells the error of a force: committee, the spread of the members; "
