@@ -200,6 +200,12 @@ def test_a_tenth_of_the_frames_far_from_all_others_does_not_decide_the_score() -
     assert scores[0] == scores[1]
 
 
+def test_every_frame_decides_the_score_where_the_share_is_all() -> None:
+    errors = np.where(np.arange(20) < 2, 8.0, 0.5)
+    held_out = FrameErrors(energy=errors, force=errors, stress=errors, kept_share=1.0)
+    assert held_out.score == pytest.approx(3 * np.log(held_out.rmse("energy")))
+
+
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize(
     "start", [Hyperparameters(), Hyperparameters(energy=10.0, stress=31.6, ridge=1e-5)]

@@ -135,6 +135,20 @@ def test_labels_without_stress_cost_no_rows_of_stress() -> None:
     assert memo.puts == 13
 
 
+def test_the_share_of_frames_that_decide_is_a_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    shares: list[float] = []
+
+    def noted(examples: fit.Examples, start: fit.Hyperparameters) -> list[fit.Fit]:
+        shares.append(fit.fit_or_stiffen(examples, start).held_out.kept_share)
+        return fit.search(examples, start)
+
+    monkeypatch.setattr(pod, "search", noted)
+    for share in (0.9, 1.0):
+        settings = PodSettings(members=4, basis=BASIS, kept_share=share)
+        Pod(settings).train(MODEL_SPECIES, model_examples(12), ROWS)
+    assert shares == [0.9, 1.0]
+
+
 def test_without_stress_no_weight_of_it_is_searched(monkeypatch: pytest.MonkeyPatch) -> None:
     tried: list[float] = []
 

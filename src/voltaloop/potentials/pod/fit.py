@@ -2,8 +2,8 @@
 
 Regularisation and weights follow one stated rule: the product of the three held-out errors
 (energy, force, stress; each frame predicted by the member that has not seen its block) is
-smallest, taken over the better nine tenths of the frames: a few frames far from all others would
-otherwise decide alone.
+smallest, taken over the better nine tenths of the frames unless told otherwise: a few frames far
+from all others would decide alone.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ GRID_STEP = 10**0.5
 LIMITS = {"energy": (9.0, 320.0), "stress": (0.9, 32.0), "ridge": (0.9e-9, 1.1e-3)}
 
 KEPT_SHARE = 0.9
+"""Share of the frames that decide weights and ridge."""
 
 STIFFEST = 1.0
 """With a ridge like this on columns of unit norm no finite equations are singular."""
@@ -54,10 +55,11 @@ class Examples:
     n_blocks: int
     frames: list[Equations]
     blocks: list[Block]
+    kept_share: float = KEPT_SHARE
 
     @classmethod
-    def empty(cls, size: int, n_blocks: int) -> Examples:
-        return cls(size, n_blocks, [], [empty_block(size) for _ in range(n_blocks)])
+    def empty(cls, size: int, n_blocks: int, kept_share: float = KEPT_SHARE) -> Examples:
+        return cls(size, n_blocks, [], [empty_block(size) for _ in range(n_blocks)], kept_share)
 
     def add(self, equations: Equations) -> None:
         block = self.blocks[len(self.frames) % self.n_blocks]
@@ -71,12 +73,14 @@ class FrameErrors:
     """Errors of frames, each predicted by one member.
 
     (n_frames,) root mean squares by frame: energy eV/atom; force eV/Å per component; stress:
-    virial per atom in eV (NaN where a label has no stress).
+    virial per atom in eV (NaN where a label has no stress). kept_share: of the frames, those with
+    the smallest errors, that make up the score.
     """
 
     energy: FloatArray
     force: FloatArray
     stress: FloatArray
+    kept_share: float = KEPT_SHARE
 
     def rmse(self, quantity: str, share: float = 1.0) -> float:
         """Root mean square over the ``share`` of frames with the smallest errors (NaN: none)."""
@@ -88,7 +92,7 @@ class FrameErrors:
     @property
     def score(self) -> float:
         """Logarithm of the product of the errors of the better frames; smaller is better."""
-        errors = [self.rmse(quantity, KEPT_SHARE) for quantity in QUANTITIES]
+        errors = [self.rmse(quantity, self.kept_share) for quantity in QUANTITIES]
         return float(np.sum(np.log([max(e, 1e-12) for e in errors if np.isfinite(e)])))
 
 
@@ -151,7 +155,7 @@ def frame_errors(
         member = coefficients[(i + seen) % examples.n_blocks]
         for quantity, (rows, targets) in equations.items():
             errors[quantity][i] = np.sqrt(np.mean((rows @ member - targets) ** 2))
-    return FrameErrors(**errors)
+    return FrameErrors(**errors, kept_share=examples.kept_share)
 
 
 def search(examples: Examples, start: Hyperparameters) -> list[Fit]:

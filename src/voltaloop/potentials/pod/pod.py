@@ -16,6 +16,7 @@ from voltaloop.potentials.pod.basis import BASES, BasisName, PodBasis
 from voltaloop.potentials.pod.committee import PodCommittee
 from voltaloop.potentials.pod.descriptors import DesignRows, design_rows
 from voltaloop.potentials.pod.fit import (
+    KEPT_SHARE,
     Examples,
     Fit,
     FrameErrors,
@@ -46,6 +47,13 @@ class PodSettings(BaseModel):
         default="medium",
         description="size of the basis: small, medium or large, or its own keys "
         "(rcut in Å, twobody, threebody, ...)",
+    )
+    kept_share: float = Field(
+        default=KEPT_SHARE,
+        ge=0.5,
+        le=1.0,
+        description="share of the held-out frames, those with the smallest errors, that decide "
+        "weights and ridge; 1 where the worst frames matter as much, as those of hot molecules",
     )
 
     @property
@@ -102,7 +110,7 @@ class Pod:
             raise ValueError("The potential 'pod' needs at least one labelled frame, got none")
         species = tuple(species)
         basis = self.settings.chosen_basis
-        identity = digest_of([basis.model_dump(), list(species), self.settings.members])
+        identity = digest_of([self.settings.model_dump(), basis.model_dump(), list(species)])
         memory = self._memory(identity, species, examples)
         for example in examples[len(memory.known) :]:
             stress = example.label.stress is not None
@@ -135,7 +143,7 @@ class Pod:
             known=[],
             descriptors=[],
             offsets=one_body_energies(examples[:OFFSET_EXAMPLES], species),
-            examples=Examples.empty(size, self.settings.members),
+            examples=Examples.empty(size, self.settings.members, self.settings.kept_share),
         )
 
 
