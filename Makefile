@@ -61,7 +61,7 @@ gpaw: $(READY)  ## add GPAW, real density-functional theory, to the environment 
 gap: $(READY)  ## add GAP (quippy: for academic, non-commercial work only) to the environment
 	@echo "GAP's licence (ASL) allows academic, non-commercial use only: https://github.com/libAtoms/GAP"
 	$(PIP) install --constraint requirements/lock.txt quippy-ase==0.10.3 f90wrap==0.3.0
-	@$(BIN)/python -c 'import quippy; print("quippy", quippy.__version__, "is installed.")'
+	@$(BIN)/python -c 'import quippy; from importlib.metadata import version; print("quippy", version("quippy-ase"), "is installed.")'
 
 .PHONY: deepmd
 deepmd:  ## make .deepmd, an environment of its own for DeePMD-kit (2 GB)
