@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,13 +14,16 @@ from fitting import Fit
 from reference import METHOD, free_label
 from shelf import Shelf, Step
 
-from voltaloop.core import MEV, FloatArray, Frame, Label
+from voltaloop.core import MEV, FloatArray, Frame, Label, digest_of
 from voltaloop.core.contracts import Committee
 from voltaloop.exploration import static_evaluator
 from voltaloop.molecules import ForceParts, force_errors, split_energy, split_forces
 
 Tick = Callable[[], None]
-"""Called after every frame."""
+"""Called for every frame that is done."""
+
+PORTION = 50
+"""Frames of one step: what a run that is ended loses."""
 
 TIMED = 5
 """Evaluations that the speed is measured with."""
@@ -62,22 +66,18 @@ class Errors:
     net_force: float
 
 
-def set_identity(samples: Sequence[Sample]) -> list[str]:
-    return [sample.frame.digest for sample in samples]
-
-
 def said_by_reference(samples: Sequence[Sample], shelf: Shelf, tick: Tick) -> Said:
     """The labels of the data where they have some, else GFN2-xTB; always of molecules alone."""
-    known = [s.label.to_json() if s.label else None for s in samples]
-    what = {"step": "reference-1", "method": METHOD, "set": set_identity(samples), "labels": known}
-    return _said(samples, shelf.once(what, lambda: _ask_reference(samples, tick)))
+    known = {s.frame.digest: s.label for s in samples if s.label is not None}
+    labels = digest_of({digest: label.to_json() for digest, label in known.items()})
+    by = {"reference": METHOD, "labels": labels}
+    return _said(samples, lambda f: known.get(f.digest) or free_label(f), by, shelf, tick)
 
 
 def said_by(fit: Fit, samples: Sequence[Sample], shelf: Shelf, tick: Tick) -> Said:
     """The mean of the committee."""
-    what = {"step": "evaluate-1", "fit": fit.what, "set": set_identity(samples)}
     mean = fit.committee.averaged()
-    return _said(samples, shelf.once(what, lambda: _ask(samples, lambda f: _mean(mean, f), tick)))
+    return _said(samples, lambda f: _mean(mean, f), {"fit": fit.digest}, shelf, tick)
 
 
 def errors_of(got: Said, expected: Said, samples: Sequence[Sample]) -> Errors:
@@ -110,23 +110,44 @@ def sizes_of(expected: Said, samples: Sequence[Sample]) -> Errors:
 
 def speed_of(fit: Fit, frame: Frame, shelf: Shelf) -> float:
     """CPU milliseconds for each atom of the frame: one member in LAMMPS, as in dynamics."""
-    what = {"step": "speed-1", "fit": fit.what, "frame": frame.digest}
+    what = {"step": "speed-1", "fit": fit.digest, "frame": frame.digest}
     return float(shelf.once(what, lambda: _speed(fit.committee.member(0), frame)).facts["ms"])
 
 
-def _ask_reference(samples: Sequence[Sample], tick: Tick) -> Step:
-    labels = {s.frame.digest: s.label for s in samples if s.label is not None}
-    return _ask(samples, lambda f: labels.get(f.digest) or free_label(f), tick)
+def _said(
+    samples: Sequence[Sample],
+    label: Callable[[Frame], Label],
+    by: Mapping[str, Any],
+    shelf: Shelf,
+    tick: Tick,
+) -> Said:
+    """Asked portion by portion; ``by``: the JSON that the labels depend on."""
+    steps = []
+    for start in range(0, len(samples), PORTION):
+        portion = samples[start : start + PORTION]
+        what = {"step": "evaluate-2", **by, "frames": [s.frame.digest for s in portion]}
+        steps.append(shelf.once(what, partial(_ask, portion, label)))
+        for _ in portion:
+            tick()
+    joined = {
+        name: np.concatenate([step.arrays[name] for step in steps])
+        for name in ("intra", "inter", "forces")
+    }
+    pieces = _by_frame(joined["forces"], samples)
+    return Said(
+        intra=joined["intra"],
+        inter=joined["inter"],
+        forces=[split_forces(f, s.molecules) for f, s in zip(pieces, samples, strict=True)],
+    )
 
 
-def _ask(samples: Sequence[Sample], label: Callable[[Frame], Label], tick: Tick) -> Step:
+def _ask(samples: Sequence[Sample], label: Callable[[Frame], Label]) -> Step:
     parts, forces = [], []
     for sample in samples:
         whole = label(sample.frame)
         asked = _once_known(sample.frame, whole, label)
         parts.append(split_energy(sample.frame, sample.molecules, asked))
         forces.append(whole.forces)
-        tick()
     arrays = {
         "intra": np.array([one.intra for one in parts]),
         "inter": np.array([one.inter for one in parts]),
@@ -144,15 +165,6 @@ def _once_known(
 def _mean(committee: Committee, frame: Frame) -> Label:
     got = committee.predict(frame)
     return Label(energy=float(got.energy[0]), forces=got.forces[0])
-
-
-def _said(samples: Sequence[Sample], step: Step) -> Said:
-    pieces = _by_frame(step.arrays["forces"], samples)
-    return Said(
-        intra=step.arrays["intra"],
-        inter=step.arrays["inter"],
-        forces=[split_forces(f, s.molecules) for f, s in zip(pieces, samples, strict=True)],
-    )
 
 
 def _by_frame(forces: Any, samples: Sequence[Sample]) -> Iterator[FloatArray]:

@@ -14,7 +14,7 @@ from electrolyte import SPECIES
 from pydantic import BaseModel, ValidationError
 from shelf import Shelf, Step
 
-from voltaloop.core import VoltaloopError
+from voltaloop.core import VoltaloopError, digest_of
 from voltaloop.core.contracts import Committee
 from voltaloop.core.training import Example
 from voltaloop.potentials import POTENTIALS, Potential
@@ -36,12 +36,12 @@ class Engine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fit:
-    """A trained committee. what: the JSON that it was made from; wall_s, cpu_s: of learning."""
+    """A trained committee. digest: of what it was made from; wall_s, cpu_s: of learning."""
 
     engine: str
     generation: str
     n_frames: int
-    what: Any
+    digest: str
     committee: Committee
     held_out: Mapping[str, float]
     hyperparameters: Mapping[str, float]
@@ -86,7 +86,7 @@ def fitted(engine: Engine, generation: str, examples: Sequence[Example], shelf: 
         engine=engine.name,
         generation=generation,
         n_frames=len(examples),
-        what=what,
+        digest=digest_of(what),
         committee=engine.potential.load(step.facts["meta"], step.arrays),
         **{k: step.facts[k] for k in ("held_out", "hyperparameters", "wall_s", "cpu_s")},
     )

@@ -39,7 +39,9 @@ class Scan:
 def scan_by(fit: Fit, liquid: Sample, shelf: Shelf, tick: Tick) -> Scan:
     """The mean of the committee."""
     mean = fit.committee.averaged()
-    return _scan(liquid, lambda f: float(mean.predict(f).energy[0]), {"fit": fit.what}, shelf, tick)
+    return _scan(
+        liquid, lambda f: float(mean.predict(f).energy[0]), {"fit": fit.digest}, shelf, tick
+    )
 
 
 def scan_by_reference(liquid: Sample, shelf: Shelf, tick: Tick) -> Scan:

@@ -9,7 +9,7 @@ from voltaloop.core import Frame
 EDGE = 30.0
 """Å. A cell in which a cluster does not feel its images."""
 
-SPACING = 4.0
+SPACING = 5.5
 """Å between the centres of neighbouring molecules."""
 
 
